@@ -1,0 +1,1 @@
+"""A document becomes an analysis. Imports neither training/ nor torch nor transformers."""

@@ -1,0 +1,133 @@
+"""Scores -> what the user gets: topics with their evidence, and a summary made of the document's own sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from serving.document import Document
+from serving.model import Model, Scores
+from serving.schema import Analysis, Evidence, Options, Summary, SummarySentence, TopicResult
+from serving.settings import get_settings
+from serving.windows import normalise
+
+
+class UnknownTopicError(ValueError):
+    """An option names a topic that the model does not know."""
+
+
+def check_options(options: Options, model: Model) -> None:
+    """Raise UnknownTopicError, with the topics that there are, if ``topics`` or ``focus`` names another."""
+    known = [topic.id for topic in model.topics]
+    for name in [*(options.topics or []), *([options.focus] if options.focus else [])]:
+        if name not in known:
+            raise UnknownTopicError(f"unknown topic '{name[:80]}'; this model knows: {', '.join(known)}")
+
+
+def sentence_budget(characters: int) -> int:
+    """Sentences of a summary for a text of so many characters: the rule by which readers mark key sentences."""
+    return 1 if characters < 200 else 2 if characters < 500 else 3 if characters < 1500 else 5
+
+
+def analyse(
+    document: Document, scores: Scores, model: Model, options: Options, *, topics: bool = True, summary: bool = True
+) -> Analysis:
+    """Turn the scores of one document into its analysis."""
+    return Analysis(
+        id=document.id, title=document.title,
+        topics=select_topics(document, scores, model, options) if topics else None,
+        summary=summarise(document, scores, model, options) if summary else None,
+        warnings=list(document.warnings), model=model.name, text=document.text if options.include_text else None,
+    )
+
+
+def select_topics(document: Document, scores: Scores, model: Model, options: Options) -> list[TopicResult]:
+    """Topics whose score reaches the threshold, the highest score first."""
+    wanted = [i for i, topic in enumerate(model.topics) if options.topics is None or topic.id in options.topics]
+    wanted.sort(key=lambda i: -scores.topics[i])
+    if model.single_label and options.threshold is None:
+        chosen = wanted[:1]
+    else:
+        chosen = [i for i in wanted if scores.topics[i] >= _threshold(model, i, options)]
+    if options.at_least_one and not chosen:
+        chosen = wanted[:1]
+    return [
+        TopicResult(
+            id=model.topics[i].id, name=model.topics[i].name, score=_round(scores.topics[i]),
+            evidence=_evidence(document, scores.evidence[:, i]),
+        )
+        for i in chosen[: options.top_k]
+    ]
+
+
+def _threshold(model: Model, topic: int, options: Options) -> float:
+    return model.topics[topic].threshold if options.threshold is None else options.threshold
+
+
+def _evidence(document: Document, scores: np.ndarray) -> list[Evidence]:
+    """The best sentence, and others that come near it."""
+    order = np.argsort(-scores, kind="stable")[: get_settings().evidence_sentences]
+    return [
+        Evidence(**_quote(document, int(i)), score=_round(scores[i]))
+        for rank, i in enumerate(order)
+        if rank == 0 or scores[i] >= max(0.5, 0.8 * scores[order[0]])
+    ]
+
+
+def summarise(document: Document, scores: Scores, model: Model, options: Options) -> Summary:
+    """The best sentences that do not repeat one another, within the budget.
+
+    Maximal marginal relevance (Carbonell & Goldstein 1998): a sentence's value is its salience less its likeness to
+    those already chosen, times the redundancy weight that the model was tuned with.
+    """
+    relevance = scores.salience.astype(np.float64)
+    if options.focus is not None:
+        about = scores.evidence[:, [topic.id for topic in model.topics].index(options.focus)]
+        relevance = np.sqrt(relevance * about)
+    budget = options.max_sentences or sentence_budget(len(document.text))
+    chosen = choose_sentences(document.sentence_texts(), relevance, budget, model.redundancy, options.max_chars)
+    if options.order == "document":
+        chosen.sort()
+    sentences = [SummarySentence(**_quote(document, i), rank_score=_round(relevance[i])) for i in chosen]
+    return Summary(text="\n".join(sentence.text for sentence in sentences), sentences=sentences)
+
+
+def choose_sentences(
+    sentences: Sequence[str], relevance: np.ndarray, budget: int, redundancy: float, max_chars: int | None = None
+) -> list[int]:
+    """Indices of the chosen sentences, the best first. Never empty, even where ``max_chars`` is too small for one."""
+    grams = [_bigrams(sentence) for sentence in sentences]
+    chosen: list[int] = []
+    left = math.inf if max_chars is None else max_chars
+    likeness = np.zeros(len(sentences))
+    candidates = set(range(len(sentences)))
+    while candidates and len(chosen) < budget:
+        best = max(candidates, key=lambda i: (relevance[i] - redundancy * likeness[i], -i))
+        candidates.remove(best)
+        if chosen and (likeness[best] >= 0.8 or len(sentences[best]) + 1 > left):
+            continue
+        chosen.append(best)
+        left -= len(sentences[best]) + 1
+        for i in candidates:
+            likeness[i] = max(likeness[i], _overlap(grams[i], grams[best]))
+    return chosen
+
+
+def _bigrams(text: str) -> set[str]:
+    bare = "".join(c for c in normalise(text) if c.isalnum())
+    return {bare[i : i + 2] for i in range(len(bare) - 1)}
+
+
+def _overlap(a: set[str], b: set[str]) -> float:
+    return len(a & b) / max(min(len(a), len(b)), 1)
+
+
+def _quote(document: Document, index: int) -> dict[str, str | int]:
+    start, end = document.sentences[index]
+    return {"text": document.text[start:end], "offset": start, "length": end - start}
+
+
+def _round(value: float) -> float:
+    return round(float(value), 4)

@@ -1,0 +1,179 @@
+"""What every request passes through: size limit, key, UTF-8, and one shape for all errors.
+
+``{"error": "a sentence that says what to do", …}`` whatever failed: BentoML, pydantic, Starlette or the service itself.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+from bentoml.exceptions import BentoMLException
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.settings import Settings
+
+# An escaped backslash or a surrogate pair, which stay, or a lone surrogate, which has no UTF-8 form.
+_SURROGATE = re.compile(
+    rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+_MESSAGES = {
+    404: "there is nothing at this address; the endpoints are listed in /docs.json",
+    405: "this address does not take this method; see /docs.json",
+    500: "the service failed on this request; its log says why",
+}
+_failure: ContextVar[dict[str, Any]] = ContextVar("failure")
+
+
+def fail(status: int, error: str, **more: Any) -> NoReturn:
+    """End the current request with this status and body; callable from any endpoint."""
+    _failure.get().update(status=status, body={"error": error, **more})
+    raise BentoMLException(error)
+
+
+def error_response(status: int, error: str, settings: Settings, **more: Any) -> JSONResponse:
+    """A response in the one shape; 429 and 503 say when to come back."""
+    headers = {"Retry-After": str(settings.retry_after_seconds)} if status in (429, 503) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse({"error": error, **more}, status, headers)
+
+
+class RequestMiddleware:
+    """Checks what comes in, and gives what goes wrong its one shape."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        headers = Headers(scope=scope)
+        refused = self._refuse(scope, headers)
+        if refused is None and scope["method"] in ("POST", "PUT", "PATCH"):
+            body = await _read(receive, self.settings.max_request_bytes)
+            if body is None:
+                refused = self._too_large()
+            else:
+                if headers.get("content-type", "").startswith("application/json"):
+                    body = _valid_unicode(body)
+                receive = _replay(body, receive)
+        if refused is not None:
+            return await refused(scope, receive, send)
+        failure: dict[str, Any] = {}
+        token = _failure.set(failure)
+        try:
+            await self.app(scope, receive, _Reshaper(send, scope, failure, self.settings))
+        finally:
+            _failure.reset(token)
+
+    def _refuse(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        path: str = scope["path"]
+        if not path.startswith("/v1/"):
+            return None
+        key = self.settings.api_key
+        if key and not hmac.compare_digest(headers.get("authorization", "").encode(), f"Bearer {key}".encode()):
+            return error_response(401, "send the header 'Authorization: Bearer KEY' with the service's key", self.settings)
+        if scope["method"] == "POST":
+            if int(headers.get("content-length") or 0) > self.settings.max_request_bytes:
+                return self._too_large()
+            wanted = "multipart/form-data" if path == "/v1/files" else "application/json"
+            if headers.get("content-type", "").split(";")[0].strip().lower() != wanted:
+                return error_response(415, f"send the header 'Content-Type: {wanted}' and a body of that type", self.settings)
+        return None
+
+    def _too_large(self) -> JSONResponse:
+        limit = self.settings.max_request_bytes
+        return error_response(413, f"the request is larger than {limit} bytes: send fewer documents at a time", self.settings)
+
+
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    """The whole body; None if it is larger than ``limit``."""
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(chunks)
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            return None
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _valid_unicode(body: bytes) -> bytes:
+    """Undecodable bytes and lone surrogates become U+FFFD, so that they fail their own document and no other."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        body = body.decode("utf-8", "replace").encode("utf-8")
+    return _SURROGATE.sub(lambda match: match[1] or rb"\ufffd", body)
+
+
+class _Reshaper:
+    """Wraps ``send``: holds back a response of status 400 and more, and sends it in the one shape."""
+
+    def __init__(self, send: Send, scope: Scope, failure: dict[str, Any], settings: Settings) -> None:
+        self.send, self.scope, self.failure, self.settings = send, scope, failure, settings
+        self.start: Message | None = None
+        self.body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and (message["status"] >= 400 or self.failure):
+            self.start = message
+            return
+        if self.start is None:
+            return await self.send(message)
+        self.body += message.get("body", b"")
+        if message.get("more_body"):
+            return
+        response = self._reshape(self.start["status"])
+        if allow := Headers(raw=self.start["headers"]).get("allow"):
+            response.headers["Allow"] = allow
+
+        async def no_receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        await response(self.scope, no_receive, self.send)
+
+    def _reshape(self, status: int) -> JSONResponse:
+        if self.failure:
+            return error_response(self.failure["status"], settings=self.settings, **self.failure["body"])
+        try:
+            content = json.loads(self.body)
+        except ValueError:
+            content = None
+        if isinstance(content, list) and content:
+            content = content[0]
+        if isinstance(content, dict) and isinstance(content.get("detail"), list):
+            return self._validation(content["detail"])
+        known = content.get("error") if isinstance(content, dict) else None
+        return error_response(status, _MESSAGES.get(status) or known or f"the request failed with status {status}", self.settings)
+
+    def _validation(self, details: list[dict[str, Any]]) -> JSONResponse:
+        """pydantic's findings: 400 for what is no JSON, 422 for JSON of the wrong shape; never the document's text."""
+        if any(item.get("type", "").startswith("json_") for item in details):
+            return error_response(400, f"the body is not JSON: {details[0].get('msg', '')}", self.settings)
+        found = [{"field": ".".join(map(str, item.get("loc", ()))), "problem": item.get("msg", "")} for item in details]
+        first = found[0]
+        return error_response(422, f"{first['field'] or 'the body'}: {first['problem']}", self.settings, detail=found)

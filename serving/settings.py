@@ -1,0 +1,54 @@
+"""Every limit and default of the service and the batch command, in one place.
+
+Each can be set from the environment with the prefix ``WENZHAI_``, e.g. ``WENZHAI_MAX_DOCUMENTS=64``.
+What belongs to a model (topics, thresholds, windows) stands in the model folder's ``config.json`` instead.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Limits are inclusive; sizes are in the unit that the name states."""
+
+    model_config = SettingsConfigDict(env_prefix="WENZHAI_")
+
+    model: Path = Field(ROOT / "models" / "default", description="model folder")
+    workers: int = Field(min(os.cpu_count() or 1, 4), ge=1, description="processes of the HTTP service")
+    threads: int = Field(1, ge=1, description="threads of one worker; workers x threads should not exceed the cores")
+    precision: str = Field("auto", pattern="^(auto|f32|bf16)$", description="arithmetic of the forward pass")
+
+    # One request
+    max_documents: int = Field(64, ge=1, description="documents in one request")
+    max_document_chars: int = Field(200_000, ge=1, description="characters of one document, as received")
+    max_request_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one request body")
+    max_file_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one document in an archive or upload")
+    max_id_chars: int = Field(256, ge=1)
+    max_title_chars: int = Field(1_000, ge=1)
+
+    # Load
+    max_waiting_documents: int = Field(512, ge=1, description="documents waiting in one worker before 429")
+    request_timeout_seconds: int = Field(120, ge=1)
+    retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After with 429 and 503")
+    api_key: str = Field("", description="when set, /v1/ requests need 'Authorization: Bearer KEY'")
+
+    # One forward pass
+    max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass")
+
+    # Answers
+    evidence_sentences: int = Field(3, ge=1, description="most evidence sentences of one topic")
+    max_summary_sentences: int = Field(20, ge=1, description="most a request may ask for")
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the environment once a process."""
+    return Settings()

@@ -1,0 +1,151 @@
+"""Tiny encoder and tiny trained model, built once a run; the real HTTP server; where the shipped model is."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT = ROOT / "models" / "default"
+
+# Two made-up topics with words of their own, and a neutral filler: enough for a tiny model to learn.
+WORDS = {
+    "screening": ["基因", "筛查", "孕妇", "检测", "染色体", "采血"],
+    "finance": ["股权", "融资", "基金", "上市", "利润", "并购"],
+    "none": ["天气", "球赛", "音乐", "旅游", "比赛", "山水"],
+}
+
+
+def make_rows(count: int, seed: int = 0) -> list[dict]:
+    """Labelled rows; the first sentence of a document with a topic is its key sentence."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(count):
+        kind = rng.choice(list(WORDS))
+        sentences = ["".join(rng.choices(WORDS[kind], k=5)) + f"第{i}条第{j}句。" for j in range(3)]
+        topics = [] if kind == "none" else [kind]
+        rows.append({"id": str(i), "title": rng.choice(WORDS[kind]), "text": "".join(sentences), "topics": topics,
+                     "key_sentences": [sentences[0]]})
+    return rows
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer BERT with a character tokenizer, as AutoModel loads it."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("encoder")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    characters = sorted({c for words in WORDS.values() for word in words for c in word} | set("第条句。0123456789，、“”"))
+    vocabulary = {token: i for i, token in enumerate([*special, *characters])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder trained by the real command on made-up rows."""
+    import json
+
+    folder = tmp_path_factory.mktemp("tiny")
+    data = folder / "rows.jsonl"
+    data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in make_rows(120)), "utf-8")
+    run_module(
+        "training.train", "--data", data, "--output", folder / "model", "--encoder", tiny_encoder, "--epochs", 6,
+        "--learning-rate", 3e-3, "--batch-size", 8, "--window", 64, "--device", "cpu",
+    )
+    return folder / "model"
+
+
+def run_module(module: str, *arguments: object, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m module`` in the repository, as a user would."""
+    result = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
+        env={**os.environ, "COLUMNS": "120", **environment}, timeout=600,
+    )
+    if check and result.returncode:
+        raise AssertionError(f"{module} ended with {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+class Server:
+    """``bentoml serve`` on a free port, with its log."""
+
+    def __init__(self, model: Path, folder: Path, target: str = "serving.service:Wenzhai", **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = folder / "server.log"
+        self._log_file = self.log.open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT, stdout=self._log_file, stderr=subprocess.STDOUT,
+            env={**os.environ, "BENTOML_HOME": str(folder / "bentoml"), "WENZHAI_MODEL": str(model), "WENZHAI_WORKERS": "1",
+                 **environment},
+        )
+
+    def wait(self, seconds: float = 90) -> None:
+        """Until the service says that it is ready."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
+        self.stop()
+        raise AssertionError(f"the server did not become ready:\n{self.log.read_text()[-4000:]}")
+
+    def stop(self) -> None:
+        """End it, and wait until it is gone."""
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self._log_file.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The real HTTP server with the tiny model."""
+    server = Server(tiny_model, tmp_path_factory.mktemp("server"))
+    server.wait()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def shipped_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The real HTTP server with the model that ships."""
+    server = Server(DEFAULT, tmp_path_factory.mktemp("shipped"))
+    server.wait()
+    yield server
+    server.stop()

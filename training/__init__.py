@@ -1,0 +1,1 @@
+"""Labelled documents become a model folder."""

@@ -1,0 +1,160 @@
+"""What simpler methods reach on the same split, beside a model folder, in one table.
+
+    python -m training.baselines --train TRAIN --dev DEV --test TEST [--model DIR] [--encoder DIR] [--json FILE]
+
+Topics: TF-IDF of character n-grams + LinearSVC, and the frozen encoder's mean sentence vectors + logistic regression;
+the regularisation of each is chosen on the dev part. Key sentences: LEAD (the first ones) and TextRank (Mihalcea & Tarau
+2004) on jieba's words, with the same number of sentences as the model.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import jieba
+import networkx as nx
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from tqdm import tqdm
+
+from serving.analysis import sentence_budget
+from serving.document import Document
+from serving.reading import read
+from serving.settings import ROOT
+from serving.windows import collate, normalise, plan_batches, sentence_features
+from training.data import Row, read_rows, topics_of
+from training.evaluate import evaluate
+from training.examples import Example, key_labels, make_examples
+from training.metrics import key_sentence_f1, topic_metrics
+from training.network import load_encoder, window_config
+
+_COLUMNS = ("micro_f1", "macro_f1", "map", "exact_match", "key_sentence_f1")
+_C_SVC = (0.1, 0.3, 1.0, 3.0)
+_C_LOGISTIC = (0.001, 0.003, 0.01, 0.03, 0.1)
+
+
+@click.command(help=__doc__)
+@click.option("--train", "train_file", required=True)
+@click.option("--dev", "dev_file", required=True)
+@click.option("--test", "test_file", required=True)
+@click.option("--model", type=click.Path(path_type=Path), default=ROOT / "models" / "default", show_default="models/default")
+@click.option("--encoder", default=str(ROOT / "models" / "encoder"), show_default="models/encoder")
+@click.option("--json", "json_file", type=click.Path(path_type=Path))
+def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: str, json_file: Path | None) -> None:
+    """Command line."""
+    jieba.setLogLevel(logging.WARNING)
+    train, dev, test = (read_rows(name) for name in (train_file, dev_file, test_file))
+    ids = [topic.id for topic in topics_of(train)]
+    figures: dict[str, dict[str, Any]] = {}
+    features = _tfidf(train, dev, test)
+    figures["TF-IDF + LinearSVC"] = _classify(features, (train, dev, test), ids, lambda c: LinearSVC(C=c), _C_SVC)
+    features = _frozen(encoder, train, dev, test)
+    figures["frozen encoder + logistic regression"] = _classify(
+        features, (train, dev, test), ids, lambda c: LogisticRegression(C=c, max_iter=1000), _C_LOGISTIC
+    )
+    figures["LEAD"] = {"key_sentence_f1": _keys(test, lambda document, budget: set(range(budget)))}
+    figures["TextRank"] = {"key_sentence_f1": _keys(test, textrank)}
+    if model.is_dir():
+        figures[f"{model.name} (this model)"] = evaluate(model, test, progress=True)
+    table = Table("on " + Path(test_file).name, *_COLUMNS)
+    for name, row in figures.items():
+        table.add_row(name, *("–" if row.get(column) is None else f"{row[column]:.3f}" for column in _COLUMNS))
+    Console().print(table)
+    if json_file:
+        json_file.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def _text(row: Row) -> str:
+    return normalise(f"{row.title} {read(row.text, title=row.title).text}")
+
+
+def _tfidf(*parts: Sequence[Row]) -> list[Any]:
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True, max_features=300_000)
+    first, *rest = ([_text(row) for row in rows] for rows in parts)
+    return [vectorizer.fit_transform(first), *(vectorizer.transform(texts) for texts in rest)]
+
+
+def _frozen(encoder: str, *parts: Sequence[Row]) -> list[np.ndarray]:
+    """Mean of a document's token vectors beside that of its first window, standardised by the first part."""
+    module, tokenizer, _ = load_encoder(encoder)
+    windows = window_config(tokenizer, 256, 48)
+    vectors = [_embed(module.eval(), make_examples(rows, [], tokenizer.backend_tokenizer, windows), windows.pad) for rows in parts]
+    scaler = StandardScaler().fit(vectors[0])
+    return [scaler.transform(part) for part in vectors]
+
+
+@torch.no_grad()
+def _embed(module: torch.nn.Module, examples: Sequence[Example], pad: int) -> np.ndarray:
+    rows = []
+    for example in tqdm(examples, desc="embedding", unit="doc", mininterval=1):
+        sums, count = 0, 0
+        first = None
+        for group in plan_batches(example.windows, 4096):
+            batch = collate([(0, example.windows[i]) for i in group], [sentence_features(example.document)], pad)
+            mask = torch.from_numpy(batch.attention_mask)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                states = module(input_ids=torch.from_numpy(batch.input_ids), attention_mask=mask).last_hidden_state.float()
+            sums = sums + (states * mask[..., None]).sum((0, 1))
+            count += int(mask.sum())
+            if 0 in group:
+                at = group.index(0)
+                first = (states[at] * mask[at][:, None]).sum(0) / mask[at].sum()
+        rows.append(torch.cat([sums / count, first]).numpy())
+    return np.stack(rows)
+
+
+def _classify(
+    features: Sequence[Any], parts: Sequence[Sequence[Row]], ids: Sequence[str], make: Callable[[float], Any],
+    strengths: Sequence[float],
+) -> dict[str, Any]:
+    """Fit on train with the strength that is best on dev; metrics on test."""
+    truth = [np.array([[topic in (row.topics or ()) for topic in ids] for row in rows], int) for rows in parts]
+    best = max((_fit(make(c), features[0], truth[0], features[1], truth[1], ids) for c in strengths), key=lambda pair: pair[0])
+    scores = best[1].decision_function(features[2])
+    return topic_metrics(truth[2], 1 / (1 + np.exp(-scores)), (scores > 0).astype(int), ids, single_label=False)
+
+
+def _fit(estimator: Any, x: Any, y: np.ndarray, x_dev: Any, y_dev: np.ndarray, ids: Sequence[str]) -> tuple[float, Any]:
+    fitted = OneVsRestClassifier(estimator).fit(x, y)
+    scores = fitted.decision_function(x_dev)
+    return topic_metrics(y_dev, scores, (scores > 0).astype(int), ids, single_label=False)["micro_f1"], fitted
+
+
+def _keys(rows: Sequence[Row], choose: Callable[[Document, int], set[int]]) -> float | None:
+    gold, chosen = [], []
+    for row in rows:
+        document = read(row.text, title=row.title)
+        labels = key_labels(document, row)
+        gold.append(set(np.flatnonzero(labels).tolist()) if labels is not None else set())
+        chosen.append(choose(document, min(sentence_budget(len(document.text)), len(document.sentences))))
+    return key_sentence_f1(gold, chosen)
+
+
+def textrank(document: Document, budget: int) -> set[int]:
+    """The ``budget`` sentences with the highest PageRank in the graph of word overlap."""
+    words = [{w for w in jieba.cut(normalise(s)) if len(w) > 1} for s in document.sentence_texts()]
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(words)))
+    for i, a in enumerate(words):
+        for j in range(i):
+            common = len(a & words[j])
+            if common and len(a) > 1 and len(words[j]) > 1:
+                graph.add_edge(i, j, weight=common / (np.log(len(a)) + np.log(len(words[j]))))
+    ranks = nx.pagerank(graph)
+    return set(sorted(ranks, key=lambda i: (-ranks[i], i))[:budget])
+
+
+if __name__ == "__main__":
+    main()

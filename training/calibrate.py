@@ -1,0 +1,75 @@
+"""What is fitted on the dev part once the weights are fixed: calibration, thresholds, redundancy of summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import minimize
+
+from serving.analysis import choose_sentences, sentence_budget
+from training.examples import Example
+from training.loop import Prediction
+from training.metrics import key_sentence_f1
+
+_OFFSET_PENALTY = 2.0  # keeps the offsets of scarce topics near the common one
+_GRID = np.round(np.arange(0.1, 0.91, 0.02), 2)
+_POOLED_SHARE = 0.5  # weight of all topics' counts in the choice of one topic's threshold
+_REDUNDANCY = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
+
+
+def fit_calibration(logits: np.ndarray, truth: np.ndarray, single_label: bool) -> tuple[float, np.ndarray]:
+    """Slope, and an offset a topic, that minimise the log loss of [documents, topics] logits.
+
+    Platt scaling (1999) with one slope for all topics and penalised offsets, since a topic may have few positives;
+    temperature scaling (Guo et al. 2017) where each document has one topic.
+    """
+    topics = logits.shape[1]
+
+    def loss(parameters: np.ndarray) -> float:
+        slope, offsets = np.exp(parameters[0]), parameters[1:]
+        if single_label:
+            z = logits * slope
+            return float((np.logaddexp.reduce(z, axis=1) - (z * truth).sum(axis=1)).mean())
+        z = logits * slope + offsets
+        spread = offsets - offsets.mean()
+        return float((np.logaddexp(0, z) - z * truth).sum() + _OFFSET_PENALTY * (spread @ spread)) / len(truth)
+
+    fitted = minimize(loss, np.zeros(1 + topics), method="L-BFGS-B").x
+    return float(np.exp(fitted[0])), np.zeros(topics) if single_label else fitted[1:]
+
+
+def choose_thresholds(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The threshold a topic that is best for F1 of its own counts plus a share of all topics' counts.
+
+    The share keeps a topic with few positives from an extreme threshold that happens to fit them.
+    """
+    counts = np.stack([_counts(scores, truth, t) for t in _GRID])  # [grid, topics, (tp, wrong)]
+    pooled = counts.sum(axis=1, keepdims=True) * (_POOLED_SHARE / scores.shape[1])
+    mixed = counts + pooled
+    f1 = 2 * mixed[..., 0] / np.maximum(2 * mixed[..., 0] + mixed[..., 1], 1e-9)
+    smooth = np.apply_along_axis(lambda column: np.convolve(np.pad(column, 1, "edge"), np.ones(3) / 3, "valid"), 0, f1)
+    return _GRID[smooth.argmax(axis=0)]
+
+
+def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:
+    decided = scores >= threshold
+    hits = (decided & (truth > 0)).sum(axis=0)
+    return np.stack([hits, (decided != (truth > 0)).sum(axis=0)], axis=1).astype(float)
+
+
+def choose_redundancy(examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
+    """The redundancy weight that chooses the marked key sentences best."""
+    pairs = [(e, p) for e, p in zip(examples, predictions) if e.salience is not None and e.salience.any()]
+    if not pairs:
+        return 0.3
+    gold = [set(np.flatnonzero(e.salience).tolist()) for e, _ in pairs]
+    values = [key_sentence_f1(gold, [choose_keys(e, p.sentences[:, -1], weight) for e, p in pairs]) for weight in _REDUNDANCY]
+    return _REDUNDANCY[int(np.argmax(values))]
+
+
+def choose_keys(example: Example, salience_logits: np.ndarray, redundancy: float) -> set[int]:
+    """The sentences that the service would take for the summary."""
+    relevance = 1 / (1 + np.exp(-salience_logits.astype(np.float64)))
+    document = example.document
+    return set(choose_sentences(document.sentence_texts(), relevance, sentence_budget(len(document.text)), redundancy))

@@ -1,0 +1,189 @@
+"""Labelled rows: reading them from files, and saying all that is wrong with them before training starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.sources import raw_rows
+
+_MAX_SHOWN = 50  # problems printed; the rest are counted
+_SEPARATORS = ("|", ";", "；")
+
+
+class DataError(ValueError):
+    """Everything that is wrong with the training data, a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        shown = self.problems[:_MAX_SHOWN]
+        if len(self.problems) > len(shown):
+            shown.append(f"… and {len(self.problems) - len(shown)} more")
+        super().__init__("\n".join(shown))
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as ``--topics FILE`` describes it."""
+
+    id: str
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A labelled document. ``topics`` or ``key_sentences`` is None where the row does not teach it."""
+
+    text: str
+    topics: tuple[str, ...] | None
+    key_sentences: tuple[str, ...] | None
+    summary: str | None
+    title: str
+    id: str
+    where: str
+
+
+@dataclass
+class Reading:
+    """What reading a source gave: rows, problems, and the topics of all rows, those with a problem too."""
+
+    rows: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    topics: set[str] = field(default_factory=set)
+
+
+def read_topics(path: Path) -> list[Topic]:
+    """Topics from YAML: a list of mappings with ``id`` and, optionally, ``name`` and ``description``.
+
+    Raises:
+        DataError: the file is missing or is not such a list.
+    """
+    try:
+        items = yaml.safe_load(path.read_text("utf-8"))
+        topics = [Topic(str(i["id"]), str(i.get("name") or i["id"]), str(i.get("description") or "")) for i in items]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        raise DataError([f"{path}: not a list of topics with 'id', 'name', 'description': {error!r}"]) from error
+    ids = [topic.id for topic in topics]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice or not ids:
+        raise DataError([f"{path}: topic ids given twice: {', '.join(twice)}" if twice else f"{path}: holds no topic"])
+    return topics
+
+
+def read_rows(source: str, *, single_label: bool = False, topics: Sequence[Topic] | None = None) -> list[Row]:
+    """All rows of a JSONL(.gz), CSV or Parquet file, or of what ``datasets.load_dataset(source)`` names.
+
+    Raises:
+        DataError: with file and line of every row that can't be used.
+    """
+    reading = try_rows(source, single_label=single_label, topics=topics)
+    if reading.problems:
+        raise DataError(reading.problems)
+    return reading.rows
+
+
+def try_rows(source: str, *, single_label: bool = False, topics: Sequence[Topic] | None = None) -> Reading:
+    """As ``read_rows``, but with the problems beside the rows that can be used."""
+    known = {topic.id for topic in topics} if topics is not None else None
+    reading = Reading()
+    for where, raw in raw_rows(source, reading.problems):
+        found, values = [], {}
+        for parse in (_texts, _lists):
+            values.update(parse(raw, found))
+        found.extend(_conflicts(values, single_label, known))
+        reading.topics.update(values["topics"] or ())
+        reading.problems.extend(f"{where}: {problem}" for problem in found)
+        if not found:
+            values["id"] = values["id"] or where
+            reading.rows.append(Row(**values, where=where))
+    if not reading.rows and not reading.problems:
+        reading.problems.append(f"{source}: holds no rows")
+    return reading
+
+
+def without_positive(present: set[str], topics: Sequence[Topic], source: str) -> list[str]:
+    """Problems: the topics that no row of ``source`` has."""
+    missing = [topic.id for topic in topics if topic.id not in present]
+    return [f"{source}: no row has topic '{m}': add rows, or take it out of the topics file" for m in missing]
+
+
+def topics_of(rows: Sequence[Row]) -> list[Topic]:
+    """The topics that the rows use, sorted by id."""
+    return [Topic(i, i) for i in sorted({topic for row in rows for topic in row.topics or ()})]
+
+
+def _texts(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The fields that are one string."""
+    values: dict[str, Any] = {}
+    for name in ("text", "title", "summary", "id"):
+        value = raw.get(name)
+        if name == "id" and isinstance(value, int):
+            value = str(value)
+        if value is not None and not isinstance(value, str):
+            problems.append(f"'{name}' must be a string, not {type(value).__name__}")
+            value = None
+        elif name == "text" and value is None:
+            problems.append("field 'text' is missing")
+        elif name == "text" and not value.strip():
+            problems.append("'text' is empty")
+        elif value and any(c == "\ufffd" or "\ud800" <= c <= "\udfff" for c in value):
+            problems.append(f"'{name}' holds U+FFFD or half a surrogate pair, so it was decoded with the wrong encoding")
+        values[name] = value or ""
+    values["summary"] = values["summary"].strip() or None
+    return values
+
+
+def _lists(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The fields that are lists of strings: a tuple, or None where the field is absent."""
+    values: dict[str, Any] = {}
+    topics = raw.get("topics", raw.get("labels"))
+    for name, value, separators in (("topics", topics, _SEPARATORS), ("key_sentences", raw.get("key_sentences"), ("|", "\n"))):
+        items = _strings(value, separators)
+        if items is False:
+            problems.append(f"'{name}' must be a list of strings")
+            items = None
+        values[name] = tuple(dict.fromkeys(item.strip() for item in items)) if items is not None else None
+    values["key_sentences"] = tuple(key for key in values["key_sentences"] or () if key) or None
+    return values
+
+
+def _conflicts(values: dict[str, Any], single: bool, known: set[str] | None) -> Iterator[str]:
+    """What is wrong between the fields of a row."""
+    topics, keys = values["topics"], values["key_sentences"]
+    if topics is None and not keys and not values["summary"]:
+        yield "has neither 'topics' nor 'key_sentences' nor 'summary', so it teaches nothing"
+    for topic in topics or ():
+        if not topic:
+            yield "a topic is an empty string"
+        elif known is not None and topic not in known:
+            yield f"unknown topic '{topic}'"
+    if single and topics is not None and len(topics) != 1:
+        yield f"--single-label needs exactly one topic a row, not {len(topics)}"
+    for key in keys or ():
+        if values["text"] and key not in values["text"]:
+            yield f"key sentence not in the text: '{key[:40]}'"
+
+
+def _strings(value: Any, separators: Sequence[str]) -> list[str] | None | bool:
+    """A list of strings; None where the field is absent; False where it is something else."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("[") and text.endswith("]"):
+            try:
+                value = json.loads(text)
+            except json.JSONDecodeError:
+                return False
+        else:
+            separator = next((s for s in separators if s in text), separators[0])
+            value = [part.strip() for part in text.split(separator) if part.strip()]
+    if not isinstance(value, list) or any(not isinstance(item, str) for item in value):
+        return False
+    return value

@@ -1,0 +1,142 @@
+"""Labelled rows -> tokenised examples: the same reading, sentences and windows as in serving."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from serving.analysis import sentence_budget
+from serving.document import Document, split_sentences
+from serving.reading import ReadingError, read
+from serving.windows import Window, WindowConfig, sentence_features, split_windows
+from training.data import DataError, Row
+from training.rouge import greedy_oracle
+
+
+@dataclass(frozen=True)
+class Example:
+    """One document for the network: ``topics`` float32 [T] or None, ``salience`` float32 [sentences] or None."""
+
+    document: Document
+    windows: list[Window]
+    features: np.ndarray
+    topics: np.ndarray | None
+    salience: np.ndarray | None
+    row: Row
+
+    @property
+    def tokens(self) -> int:
+        """Tokens over all windows."""
+        return sum(len(window.token_ids) for window in self.windows)
+
+
+def read_documents(rows: Sequence[Row], problems: list[str], progress: bool = False) -> dict[str, Document]:
+    """Documents by ``Row.where``. Rows in which nothing is left once navigation and mark-up are gone are problems."""
+    documents = {}
+    for row in tqdm(rows, desc="reading", unit="doc", disable=not progress, mininterval=1):
+        try:
+            documents[row.where] = read(row.text, title=row.title, id=row.id)
+        except ReadingError as error:
+            problems.append(f"{row.where}: {error}")
+    return documents
+
+
+def make_examples(
+    rows: Sequence[Row], topic_ids: Sequence[str], tokenizer: Tokenizer, config: WindowConfig,
+    documents: dict[str, Document] | None = None,
+) -> list[Example]:
+    """Read rows, unless their documents are given, split and tokenise them.
+
+    Raises:
+        DataError: rows in which nothing is left to read once navigation and mark-up are removed.
+    """
+    problems: list[str] = []
+    documents = read_documents(rows, problems) if documents is None else documents
+    if problems:
+        raise DataError(problems)
+    index = {topic: i for i, topic in enumerate(topic_ids)}
+    examples = []
+    for row in rows:
+        document = documents[row.where]
+        topics = None
+        if row.topics is not None:
+            topics = np.zeros(len(topic_ids), dtype=np.float32)
+            topics[[index[topic] for topic in row.topics if topic in index]] = 1
+        windows = split_windows(document, tokenizer, config)
+        examples.append(Example(document, windows, sentence_features(document), topics, key_labels(document, row), row))
+    return examples
+
+
+def key_labels(document: Document, row: Row) -> np.ndarray | None:
+    """1 for the key sentences of a document, from the row's ``key_sentences`` or, failing those, its ``summary``."""
+    sentences = document.sentence_texts()
+    labels = np.zeros(len(sentences), dtype=np.float32)
+    if row.key_sentences:
+        wanted = {_bare(piece) for key in row.key_sentences for piece in _pieces(key)} - {""}
+        for i, sentence in enumerate(sentences):
+            bare = _bare(sentence)
+            if any(bare == want or (len(want) > 8 and (want in bare or (len(bare) > 8 and bare in want))) for want in wanted):
+                labels[i] = 1
+        return labels
+    if row.summary:
+        labels[greedy_oracle(sentences, row.summary, sentence_budget(len(document.text)))] = 1
+        return labels
+    return None
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[s.start : s.end] for s in split_sentences(text)]
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in text if c.isalnum())
+
+
+def split_dev(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Split off a dev part by document; rows with the same opening (near-duplicates) stay on one side.
+
+    No topic loses its last positive to the dev part.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_bare(row.text)[:60], []).append(row)
+    keys = sorted(groups)
+    random.Random(seed).shuffle(keys)
+    left = Counter(topic for row in rows for topic in row.topics or ())
+    wanted = max(1, round(len(rows) * share))
+    dev: list[Row] = []
+    while keys and len(dev) < wanted:
+        group = groups[keys.pop()]
+        taken = Counter(topic for row in group for topic in row.topics or ())
+        if len(dev) + len(group) < len(rows) and all(left[topic] > count for topic, count in taken.items()):
+            dev.extend(group)
+            left -= taken
+    chosen = {id(row) for row in dev}
+    return [row for row in rows if id(row) not in chosen], dev
+
+
+def epoch_batches(examples: Sequence[Example], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Shuffled batches of example indices, documents of like length together; a function of seed and epoch alone."""
+    rng = random.Random(f"{seed}-{epoch}")
+    order = list(range(len(examples)))
+    rng.shuffle(order)
+    batches: list[list[int]] = []
+    pool = batch_size * 16
+    for start in range(0, len(order), pool):
+        chunk = sorted(order[start : start + pool], key=lambda i: examples[i].tokens)
+        batches.extend(chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size))
+    rng.shuffle(batches)
+    return batches
+
+
+def flat_windows(examples: Sequence[Example]) -> Iterator[tuple[int, Window]]:
+    """(position of the document, window) over all windows."""
+    for position, example in enumerate(examples):
+        for window in example.windows:
+            yield position, window

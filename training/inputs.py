@@ -1,0 +1,84 @@
+"""All that a training run reads: topics, rows, documents. What is wrong with any of them is said at once, before a model loads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from serving.document import Document
+from training.data import DataError, Reading, Row, Topic, read_topics, topics_of, try_rows, without_positive
+from training.examples import key_labels, read_documents, split_dev
+
+DEV_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Topics, and for the training and the dev part the rows and their documents, in the same order."""
+
+    topics: list[Topic]
+    train: list[Row]
+    dev: list[Row]
+    documents: dict[str, Document]  # by Row.where
+
+    def documents_of(self, rows: Sequence[Row]) -> list[Document]:
+        """The documents of rows."""
+        return [self.documents[row.where] for row in rows]
+
+
+def load_inputs(
+    data: str, dev: str | None, topics_file: Path | None, single_label: bool, seed: int, progress: bool = False
+) -> Inputs:
+    """Read and check everything; split a dev part off where none is given.
+
+    Raises:
+        DataError: all problems of all files.
+    """
+    problems: list[str] = []
+    topics = _given_topics(topics_file, problems)
+    train = try_rows(data, single_label=single_label, topics=topics)
+    problems.extend(train.problems)
+    if topics is not None:
+        problems.extend(without_positive(train.topics, topics, data))
+    known = topics if topics is not None or topics_file else [Topic(i, i) for i in sorted(train.topics)]
+    held = try_rows(dev, single_label=single_label, topics=known) if dev else Reading()
+    problems.extend(held.problems)
+    documents = read_documents([*train.rows, *held.rows], problems, progress)
+    if not problems:
+        topics = topics or topics_of(train.rows)
+        if not topics and any(row.topics is not None for row in train.rows):
+            problems.append(f"{data}: no row has a topic; name the topics with --topics, and label some rows")
+    if problems:
+        raise DataError(problems)
+    rows, dev_rows = (train.rows, held.rows) if dev else _split(train.rows, data, seed)
+    if not any(row.topics or row.key_sentences or row.summary for row in dev_rows):
+        raise DataError([f"{dev or data}: no row of the dev part has a topic or a key sentence to choose the best epoch by"])
+    inputs = Inputs(topics or [], rows, dev_rows, documents)
+    _note_lost_keys(inputs, progress)
+    return inputs
+
+
+def _given_topics(topics_file: Path | None, problems: list[str]) -> list[Topic] | None:
+    try:
+        return read_topics(topics_file) if topics_file else None
+    except DataError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _split(rows: list[Row], data: str, seed: int) -> tuple[list[Row], list[Row]]:
+    train, dev = split_dev(rows, DEV_SHARE, seed)
+    if len(rows) < 4 or not dev or not train:
+        raise DataError([f"{data}: {len(rows)} rows are too few, or too alike, to split a dev part off; give one with --dev"])
+    return train, dev
+
+
+def _note_lost_keys(inputs: Inputs, progress: bool) -> None:
+    """Key sentences may stand in what cleaning removes; such rows teach that nothing is worth a summary, so say so."""
+    rows = [row for row in inputs.train + inputs.dev if row.key_sentences]
+    lost = [row.where for row in rows if not key_labels(inputs.documents[row.where], row).any()]
+    if lost and progress:
+        click.echo(f"note: none of the key sentences of {len(lost)} rows is left in the cleaned text, first {lost[0]}", err=True)

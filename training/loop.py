@@ -1,0 +1,227 @@
+"""The training loop: batches of whole documents, two losses, dev score, early stopping, exact resumption.
+
+On top of Hugging Face Accelerate, so ``torchrun`` and ``accelerate launch`` work; every process takes its part of each
+batch. Batches are a function of seed and epoch, so a resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from tqdm import tqdm
+from transformers import get_linear_schedule_with_warmup
+
+from serving.windows import collate, plan_batches
+from training.examples import Example, epoch_batches, flat_windows
+from training.network import Network, merge_pieces
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Settings of a run; see ``training/train.py`` for what each is good for."""
+
+    epochs: int
+    learning_rate: float
+    head_learning_rate: float
+    batch_size: int
+    seed: int
+    single_label: bool
+    salience_weight: float = 0.5
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    patience: int = 3
+    max_forward_tokens: int = 8_192
+    max_kept_tokens: int = 24_576  # beyond this many tokens a step recomputes activations instead of keeping them
+    checkpoint_every: int = 200
+
+
+@dataclass
+class Prediction:
+    """Raw network outputs of one document: ``logits`` [T] pooled, ``sentences`` [N, T + 1]."""
+
+    logits: np.ndarray
+    sentences: np.ndarray
+
+
+Score = Callable[[Sequence[Example], Sequence[Prediction]], float]
+
+
+class Loop:
+    """Trains a network; ``run`` leaves the best weights in it."""
+
+    def __init__(self, network: Network, pad: int, config: LoopConfig, accelerator: Accelerator, folder: Path) -> None:
+        self.config, self.pad, self.accelerator, self.folder = config, pad, accelerator, folder
+        heads = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": network.encoder.parameters(), "lr": config.learning_rate},
+                {"params": heads, "lr": config.head_learning_rate},
+            ],
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.raw = network
+        self.network, self.optimizer = accelerator.prepare(network, optimizer)
+
+    def run(self, train: Sequence[Example], dev: Sequence[Example], score: Score, *, resume: bool, name: str) -> dict:
+        """Train until the dev score has not risen for ``patience`` epochs. Returns the history."""
+        config, acc = self.config, self.accelerator
+        steps = math.ceil(len(train) / config.batch_size)
+        self.schedule = get_linear_schedule_with_warmup(
+            self.optimizer, round(config.warmup * steps * config.epochs), steps * config.epochs
+        )
+        acc.register_for_checkpointing(self.schedule)
+        state = {"name": name, "epoch": 0, "step": 0, "best": -1.0, "best_epoch": -1, "loss": 0.0, "history": []}
+        if resume:
+            state = self._restore(state)
+        while state["epoch"] < config.epochs and state["epoch"] - state["best_epoch"] <= config.patience:
+            epoch = state["epoch"]
+            batches = epoch_batches(train, config.batch_size, config.seed, epoch)
+            bar = tqdm(
+                total=len(batches), initial=state["step"], desc=f"epoch {epoch + 1}/{config.epochs}", unit="step",
+                disable=not acc.is_main_process, mininterval=1,
+            )
+            self.network.train()
+            for step in range(state["step"], len(batches)):
+                mine = batches[step][acc.process_index :: acc.num_processes]
+                loss = self._step([train[i] for i in mine], len(batches[step]))
+                state["loss"] += loss
+                state["step"] = step + 1
+                bar.set_postfix(loss=f"{state['loss'] / (step + 1):.4f}", dev=f"{state['best']:.4f}", refresh=False)
+                bar.update()
+                if (step + 1) % config.checkpoint_every == 0 and step + 1 < len(batches):
+                    self._save(state)
+            bar.close()
+            value = score(dev, self.predict(dev))
+            state["history"].append({"epoch": epoch + 1, "loss": round(state["loss"] / len(batches), 5), "dev": round(value, 5)})
+            acc.print(f"epoch {epoch + 1}: loss {state['loss'] / len(batches):.4f}, dev score {value:.4f}")
+            if value > state["best"]:
+                state["best"], state["best_epoch"] = value, epoch
+                if acc.is_main_process:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    save_file(_tensors(self.raw), self.folder / "best.safetensors")
+            state.update(epoch=epoch + 1, step=0, loss=0.0)
+            self._save(state)
+        acc.wait_for_everyone()
+        self.raw.load_state_dict(load_file(self.folder / "best.safetensors"))
+        return state
+
+    def _step(self, examples: Sequence[Example], total: int) -> float:
+        """One optimizer step over this process's part of a batch of ``total`` documents; returns its loss."""
+        self.optimizer.zero_grad()
+        if examples:
+            with self.accelerator.autocast():
+                outputs = self._forward(examples)
+            loss = self._loss(examples, outputs) * (self.accelerator.num_processes / total)
+        else:  # a last batch smaller than the number of processes
+            loss = sum(p.sum() for p in self.network.parameters()) * 0.0
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        return float(loss.detach())
+
+    def _forward(self, examples: Sequence[Example]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each document: pooled logits [T], and the scores of its sentences [N, T + 1]."""
+        flat = list(flat_windows(examples))
+        recompute = torch.is_grad_enabled() and sum(len(w.token_ids) for _, w in flat) > self.config.max_kept_tokens
+        features = [example.features for example in examples]
+        pieces, owners = [], []
+        for group in plan_batches([window for _, window in flat], self.config.max_forward_tokens):
+            batch = collate([flat[i] for i in group], features, self.pad)
+            arrays = (batch.input_ids, batch.attention_mask, batch.piece_mask, batch.features)
+            tensors = [torch.from_numpy(array).to(self.accelerator.device) for array in arrays]
+            if recompute:
+                scores = checkpoint(self.network, *tensors, use_reentrant=False)
+            else:
+                scores = self.network(*tensors)
+            rows, columns = [o[0] for o in batch.owners], [o[1] for o in batch.owners]
+            pieces.append(scores[rows, columns].float())
+            owners.extend((o[2], o[3]) for o in batch.owners)
+        merged = merge_pieces(torch.cat(pieces), owners)
+        outputs = []
+        for position in range(len(examples)):
+            title, sentences = merged[position]
+            outputs.append((self.raw.pool(torch.cat([title, sentences])[:, :-1]), sentences))
+        return outputs
+
+    def _loss(self, examples: Sequence[Example], outputs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+        """Sum over documents of the topic loss and the weighted salience loss."""
+        total = torch.zeros((), device=self.accelerator.device)
+        for example, (logits, sentences) in zip(examples, outputs):
+            if example.topics is not None:
+                target = torch.from_numpy(example.topics).to(logits.device)
+                if self.config.single_label:
+                    total = total + functional.cross_entropy(logits.unsqueeze(0), target.argmax().unsqueeze(0))
+                else:
+                    total = total + functional.binary_cross_entropy_with_logits(logits, target) * math.sqrt(len(target))
+            if example.salience is not None:
+                target = torch.from_numpy(example.salience).to(logits.device)
+                loss = functional.binary_cross_entropy_with_logits(sentences[:, -1], target)
+                total = total + self.config.salience_weight * loss
+        return total
+
+    @torch.no_grad()
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Outputs for all examples, on every process."""
+        self.network.eval()
+        acc = self.accelerator
+        mine = list(range(acc.process_index, len(examples), acc.num_processes))
+        mine.sort(key=lambda i: examples[i].tokens)
+        found: list[tuple[int, Prediction]] = []
+        for start in range(0, len(mine), 32):
+            part = mine[start : start + 32]
+            with acc.autocast():
+                outputs = self._forward([examples[i] for i in part])
+            found.extend(
+                (i, Prediction(logits.cpu().numpy(), sentences.cpu().numpy())) for i, (logits, sentences) in zip(part, outputs)
+            )
+        if acc.num_processes > 1:
+            found = gather_object(found)
+        return [prediction for _, prediction in sorted(found, key=lambda pair: pair[0])]
+
+    def _save(self, state: dict) -> None:
+        """Write a checkpoint beside the last one, then put it in its place: a kill leaves one or the other whole."""
+        fresh, last = self.folder / "fresh", self.folder / "last"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(fresh, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(fresh))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            (fresh / "state.json").write_text(json.dumps(state))
+            shutil.rmtree(last, ignore_errors=True)
+            fresh.rename(last)
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self, state: dict) -> dict:
+        for name in ("last", "fresh"):
+            file = self.folder / name / "state.json"
+            if file.is_file():
+                saved = json.loads(file.read_text())
+                if saved["name"] != state["name"]:
+                    raise ValueError(
+                        f"the checkpoint in {self.folder} belongs to a run with other data or settings; "
+                        "start without --resume, or with the same command line"
+                    )
+                self.accelerator.load_state(str(self.folder / name))
+                self.accelerator.print(f"resuming at epoch {saved['epoch'] + 1}, step {saved['step']}")
+                return saved
+        self.accelerator.print("nothing to resume from: starting anew")
+        return state
+
+
+def _tensors(network: Network) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

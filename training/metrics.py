@@ -1,0 +1,69 @@
+"""Figures of a model or a baseline on labelled documents: topics, calibration, key sentences, summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support
+
+from training.rouge import rouge
+
+_BINS = 10
+
+
+def topic_metrics(
+    truth: np.ndarray, scores: np.ndarray, decided: np.ndarray, topic_ids: Sequence[str], single_label: bool
+) -> dict[str, Any]:
+    """Metrics of [documents, topics] arrays: 0/1 truth, scores in [0, 1], 0/1 decisions.
+
+    ``map`` is the mean over topics with a positive of average precision; ``macro_f1`` is over those topics too.
+    """
+    precision, recall, f1, support = precision_recall_fscore_support(truth, decided, average=None, zero_division=0)
+    per_topic = {}
+    for i, topic in enumerate(topic_ids):
+        ap = float(average_precision_score(truth[:, i], scores[:, i])) if support[i] else None
+        per_topic[topic] = {
+            "support": int(support[i]), "precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i]),
+            "average_precision": ap,
+        }
+    present = [row for row in per_topic.values() if row["support"]]
+    return {
+        "n": len(truth),
+        "micro_f1": float(f1_score(truth, decided, average="micro", zero_division=0)),
+        "macro_f1": float(np.mean([row["f1"] for row in present])) if present else None,
+        "exact_match": float((truth == decided).all(axis=1).mean()),
+        "accuracy": float((truth.argmax(1) == scores.argmax(1)).mean()) if single_label else None,
+        "map": float(np.mean([row["average_precision"] for row in present])) if present else None,
+        "ece": expected_calibration_error(truth, scores),
+        "per_topic": per_topic,
+    }
+
+
+def expected_calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Mean gap between score and share of positives over ten bins of equal width (Guo et al. 2017), over all cells."""
+    flat_truth, flat_scores = truth.ravel(), scores.ravel()
+    bins = np.minimum((flat_scores * _BINS).astype(int), _BINS - 1)
+    gaps = [
+        abs(flat_truth[bins == b].mean() - flat_scores[bins == b].mean()) * (bins == b).sum()
+        for b in range(_BINS)
+        if (bins == b).any()
+    ]
+    return float(sum(gaps) / len(flat_truth))
+
+
+def key_sentence_f1(gold: Sequence[set[int]], chosen: Sequence[set[int]]) -> float | None:
+    """Micro-F1 of chosen against marked sentences, over all documents that have marks; None without any."""
+    pairs = [(g, c) for g, c in zip(gold, chosen) if g]
+    if not pairs:
+        return None
+    hits = sum(len(g & c) for g, c in pairs)
+    return 2 * hits / sum(len(g) + len(c) for g, c in pairs)
+
+
+def summary_rouge(references: Sequence[str], summaries: Sequence[str]) -> dict[str, float | None]:
+    """Mean ROUGE F-measures on characters; None without references."""
+    scores = [rouge(reference, summary) for reference, summary in zip(references, summaries) if reference]
+    names = ("rouge1", "rouge2", "rougeL")
+    return {name: float(np.mean([s[name] for s in scores])) if scores else None for name in names}

@@ -1,0 +1,120 @@
+"""The network: an encoder, and two small heads on each sentence.
+
+Topics are learned from document labels alone (multiple-instance learning): a document's logit is a smooth maximum
+over its sentences, ``log(mean(exp(r * s))) / r`` with a learned sharpness r a topic (Wang et al. 2018, "Comparing
+the max and noisy-or pooling functions …", and Ramon & De Raedt 2000 for log-sum-exp), so the sentences that carried a
+topic are its evidence. ``serving.model.pool`` is the same formula in numpy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from serving.windows import FEATURES, TITLE, WindowConfig
+
+_INITIAL_SHARPNESS = 1.0
+_SALIENCE_HIDDEN = 64
+
+
+class Network(nn.Module):
+    """Scores of the pieces of a batch of windows."""
+
+    def __init__(self, encoder: nn.Module, topics: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        hidden = encoder.config.hidden_size
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.topic_head = nn.Linear(hidden, topics)
+        self.salience_head = nn.Sequential(
+            nn.Linear(hidden + len(FEATURES), _SALIENCE_HIDDEN), nn.GELU(), nn.Linear(_SALIENCE_HIDDEN, 1)
+        )
+        self.log_sharpness = nn.Parameter(torch.full((topics,), _INITIAL_SHARPNESS).log())
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, piece_mask: torch.Tensor, features: torch.Tensor
+    ) -> torch.Tensor:
+        """int [B, L], int [B, L], float [B, P, L], float [B, P, F] -> logits [B, P, topics + 1], salience last."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        vectors = self.dropout(torch.bmm(piece_mask.to(states.dtype), states))
+        salience = self.salience_head(torch.cat([vectors, features.to(vectors.dtype)], dim=-1))
+        return torch.cat([self.topic_head(vectors), salience], dim=-1)
+
+    def pool(self, logits: torch.Tensor) -> torch.Tensor:
+        """Smooth maximum over the sentences (and title) of one document: [N, topics] -> [topics]."""
+        sharpness = self.log_sharpness.exp()
+        count = torch.log(torch.tensor(float(len(logits)), device=logits.device))
+        return (torch.logsumexp(logits * sharpness, dim=0) - count) / sharpness
+
+
+def merge_pieces(pieces: torch.Tensor, owners: Sequence[tuple[int, int]]) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+    """Average the pieces of each sentence (and those of the title over its windows).
+
+    ``pieces`` [n, T + 1] are scores, ``owners`` says (document, sentence) of each. Returns for each document the
+    title's rows [0 or 1, T + 1] and the sentences' rows [N, T + 1].
+    """
+    keys = sorted(set(owners))
+    position = {key: i for i, key in enumerate(keys)}
+    target = torch.tensor([position[owner] for owner in owners], device=pieces.device)
+    total = torch.zeros(len(keys), pieces.shape[-1], device=pieces.device).index_add(0, target, pieces)
+    merged = total / torch.bincount(target, minlength=len(keys)).unsqueeze(1)
+    result = {}
+    start = 0
+    for document, group in groupby(keys, key=lambda key: key[0]):
+        sentences = [sentence for _, sentence in group]
+        end, body = start + len(sentences), start + (sentences[0] == TITLE)
+        result[document] = (merged[start:body], merged[body:end])
+        start = end
+    return result
+
+
+def load_encoder(source: str) -> tuple[nn.Module, PreTrainedTokenizerFast, dict[str, torch.Tensor]]:
+    """An encoder and its tokenizer from a wenzhai model folder, a local folder, or a hub id.
+
+    Returns also the heads' weights where ``source`` is a wenzhai model folder, else an empty dict.
+    Attention dropout is set to 0, which lets documents train about four times as fast on a CPU.
+    """
+    folder = Path(source)
+    config_file = folder / "config.json"
+    own = json.loads(config_file.read_text("utf-8")) if config_file.is_file() else {}
+    if "encoder" in own and "topics" in own:
+        settings = dict(own["encoder"])
+        config = _without_attention_dropout(AutoConfig.for_model(settings.pop("model_type"), **settings))
+        encoder = _without_pooler(AutoModel.from_config(config, dtype=torch.float32))
+        weights = load_file(folder / "model.safetensors")
+        encoder.load_state_dict({k[8:]: v.float() for k, v in weights.items() if k.startswith("encoder.")})
+        heads = {k: v.float() for k, v in weights.items() if not k.startswith("encoder.")}
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **own["special_tokens"])
+        return encoder, tokenizer, heads
+    logging.set_verbosity_error()  # a report of unused pooler weights, which are dropped below
+    config = _without_attention_dropout(AutoConfig.from_pretrained(source))
+    encoder = _without_pooler(AutoModel.from_pretrained(source, config=config, dtype=torch.float32))
+    return encoder, AutoTokenizer.from_pretrained(source, use_fast=True), {}
+
+
+def _without_attention_dropout(config: PretrainedConfig) -> PretrainedConfig:
+    for name in ("attention_probs_dropout_prob", "attention_dropout"):
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
+    return config
+
+
+def _without_pooler(encoder: nn.Module) -> nn.Module:
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+def window_config(tokenizer: PreTrainedTokenizerFast, max_tokens: int, max_title_tokens: int) -> WindowConfig:
+    """Window sizes with the tokenizer's special tokens (BERT's [CLS]/[SEP], or <s>/</s>)."""
+    cls = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
+    sep = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+    return WindowConfig(max_tokens, max_title_tokens, cls=cls, sep=sep, pad=tokenizer.pad_token_id)

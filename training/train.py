@@ -1,0 +1,220 @@
+"""Fine-tune an encoder on labelled documents, and write a model folder that the service loads.
+
+    python -m training.train --data TRAIN --output DIR [--dev DEV] [--encoder DIR|HUB_ID] [--topics FILE] …
+
+With several processes: ``torchrun --nproc-per-node 2 -m training.train …``. A killed run goes on with ``--resume``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads are ruinous on shared cores
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+import click
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from sklearn.metrics import average_precision_score
+
+from serving.settings import ROOT
+from training import calibrate, export
+from training.data import DataError, Topic, check_positives, read_rows, read_topics, topics_of
+from training.evaluate import evaluate, print_table
+from training.examples import Example, make_examples, split_dev
+from training.loop import Loop, LoopConfig, Prediction
+from training.metrics import key_sentence_f1
+from training.network import Network, load_encoder, window_config
+
+MAX_TITLE_TOKENS = 48
+DEV_SHARE = 0.1
+HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
+
+
+@click.command(help=__doc__)
+@click.option("--data", required=True, help="Training rows: .jsonl(.gz), .csv, .parquet, or a name for load_dataset.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
+@click.option("--dev", help="Rows for early stopping, calibration and thresholds; left out: split off --data.")
+@click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="Local folder, model folder or hub id.")
+@click.option("--single-label", is_flag=True, help="Each document has exactly one topic.")
+@click.option("--topics", "topics_file", type=click.Path(path_type=Path), help="YAML list of id, name, description.")
+@click.option("--epochs", default=8, show_default=True, type=click.IntRange(1))
+@click.option("--learning-rate", default=1e-4, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Documents a step.")
+@click.option("--window", default=384, show_default=True, type=click.IntRange(32), help="Tokens of a window.")
+@click.option("--layers", type=click.IntRange(1), help="Keep only so many of the encoder's bottom layers.")
+@click.option("--patience", default=3, show_default=True, type=click.IntRange(1), help="Epochs without a better dev score.")
+@click.option("--seed", default=13, show_default=True)
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--resume", is_flag=True, help="Go on where a killed run with the same command line stopped.")
+def main(**options: Any) -> None:
+    """Command line."""
+    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+    try:
+        train(**options)
+    except DataError as error:
+        click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
+        sys.exit(2)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def train(
+    data: str, output: Path, dev: str | None, encoder: str, single_label: bool, topics_file: Path | None, epochs: int,
+    learning_rate: float, batch_size: int, window: int, layers: int | None, patience: int, seed: int, device: str, resume: bool,
+) -> None:
+    """Train, calibrate, export, check; see the options of ``main``.
+
+    Raises:
+        DataError: all that is wrong with the rows.
+        ValueError: settings that can't work together.
+    """
+    accelerator = _accelerator(device)
+    set_seed(seed)
+    topics, train_rows, dev_rows = _rows(data, dev, topics_file, single_label, seed)
+    module, tokenizer, heads = load_encoder(encoder)
+    _keep_layers(module, layers)
+    windows = window_config(tokenizer, min(window, getattr(module.config, "max_position_embeddings", window)), MAX_TITLE_TOKENS)
+    network = Network(module, len(topics))
+    _start_heads(network, heads)
+    show = accelerator.is_main_process
+    ids = [topic.id for topic in topics]
+    train_set = make_examples(train_rows, ids, tokenizer.backend_tokenizer, windows, show)
+    dev_set = make_examples(dev_rows, ids, tokenizer.backend_tokenizer, windows, show)
+    accelerator.print(
+        f"{len(train_set)} training and {len(dev_set)} dev documents, {len(topics)} topics, "
+        f"{sum(e.tokens for e in train_set):,} tokens an epoch, on {accelerator.device}, {accelerator.mixed_precision}"
+    )
+    settings = LoopConfig(
+        epochs=epochs, learning_rate=learning_rate, head_learning_rate=learning_rate * HEAD_FACTOR, batch_size=batch_size,
+        seed=seed, single_label=single_label, patience=patience,
+    )
+    checkpoints = output / "checkpoints"
+    if not resume and accelerator.is_main_process:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
+    name = _fingerprint(train_rows + dev_rows, ids, settings, encoder, windows)
+    state = loop.run(train_set, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
+    predictions = loop.predict(dev_set)
+    if accelerator.is_main_process:
+        notes = {"training": {
+            "data": Path(data).name, "documents": len(train_set), "dev_documents": len(dev_set), "seed": seed,
+            "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "learning_rate": learning_rate,
+            "batch_size": batch_size, "history": state["history"],
+        }}
+        _finish(output, loop.raw, tokenizer, windows, topics, dev_set, predictions, single_label, encoder, notes)
+        shutil.rmtree(checkpoints)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def dev_score(examples: Sequence[Example], predictions: Sequence[Prediction], single_label: bool) -> float:
+    """What early stopping watches, in [0, 1]: accuracy or micro-average precision, and F1 of key sentences, 3 to 1."""
+    parts = []
+    labelled = [(e.topics, p.logits) for e, p in zip(examples, predictions) if e.topics is not None]
+    if labelled:
+        truth, logits = (np.stack(x) for x in zip(*labelled))
+        if single_label:
+            parts.append((3.0, float((truth.argmax(1) == logits.argmax(1)).mean())))
+        elif truth.any():
+            parts.append((3.0, float(average_precision_score(truth.ravel(), logits.ravel()))))
+    marked = [(e, p) for e, p in zip(examples, predictions) if e.salience is not None and e.salience.any()]
+    if marked:
+        gold = [set(np.flatnonzero(e.salience).tolist()) for e, _ in marked]
+        chosen = [calibrate.choose_keys(e, p.sentences[:, -1], 0.0) for e, p in marked]
+        parts.append((1.0, key_sentence_f1(gold, chosen) or 0.0))
+    return sum(weight * value for weight, value in parts) / max(sum(weight for weight, _ in parts), 1e-9)
+
+
+def _accelerator(device: str) -> Accelerator:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: there is no CUDA device here; use --device cpu or auto")
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    fast_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported() if cpu else torch.cuda.is_bf16_supported()
+    return Accelerator(cpu=cpu, mixed_precision="bf16" if fast_bf16 else "no")
+
+
+def _rows(data: str, dev: str | None, topics_file: Path | None, single_label: bool, seed: int) -> tuple[list[Topic], list, list]:
+    problems: list[str] = []
+    loaded: list[list] = []
+    topics = read_topics(topics_file) if topics_file else None
+    for source in [data, *([dev] if dev else [])]:
+        try:
+            loaded.append(read_rows(source, single_label=single_label, topics=topics))
+        except DataError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise DataError(problems)
+    topics = topics or topics_of(loaded[0])
+    if not topics and any(row.topics is not None for row in loaded[0]):
+        raise DataError([f"{data}: no row has a topic; name the topics with --topics, and label some rows"])
+    check_positives(loaded[0], topics, data)
+    if dev:
+        return topics, loaded[0], loaded[1]
+    if len(loaded[0]) < 4:
+        raise DataError([f"{data}: {len(loaded[0])} rows are too few to split a dev part off; give one with --dev"])
+    return topics, *split_dev(loaded[0], DEV_SHARE, seed)
+
+
+def _keep_layers(module: torch.nn.Module, layers: int | None) -> None:
+    """Keep the bottom layers, which lose least (of six, the bottom ones beat every second one by two points)."""
+    if layers is None:
+        return
+    stack = getattr(getattr(module, "encoder", None), "layer", None)
+    if stack is None or layers > len(stack):
+        raise ValueError(f"--layers {layers}: this encoder has {'no layer stack to cut' if stack is None else len(stack)}")
+    module.encoder.layer = stack[:layers]
+    module.config.num_hidden_layers = layers
+
+
+def _start_heads(network: Network, heads: dict[str, torch.Tensor]) -> None:
+    """Take over the heads of a model folder where they fit: the salience head always, topics if there are as many."""
+    own = network.state_dict()
+    network.load_state_dict({k: v for k, v in heads.items() if k in own and own[k].shape == v.shape}, strict=False)
+
+
+def _fingerprint(rows: Sequence[Any], ids: Sequence[str], settings: LoopConfig, encoder: str, windows: Any) -> str:
+    """What a checkpoint belongs to."""
+    digest = hashlib.sha256(json.dumps([list(ids), repr(settings), encoder, repr(windows)]).encode())
+    for row in rows:
+        digest.update(repr((row.text, row.topics, row.key_sentences, row.summary, row.title)).encode("utf-8", "replace"))
+    return digest.hexdigest()
+
+
+def _finish(output, network, tokenizer, windows, topics, dev_set, predictions, single_label, encoder, notes) -> None:
+    """Calibrate on the dev part, export, check the export, and print what the dev part says."""
+    labelled = [(e.topics, p.logits) for e, p in zip(dev_set, predictions) if e.topics is not None]
+    slope, offsets, thresholds = 1.0, np.zeros(len(topics)), np.full(len(topics), 0.5)
+    if labelled and topics:
+        truth, logits = (np.stack(x) for x in zip(*labelled))
+        slope, offsets = calibrate.fit_calibration(logits, truth, single_label)
+        if not single_label:
+            thresholds = calibrate.choose_thresholds(1 / (1 + np.exp(-(logits * slope + offsets))), truth)
+    redundancy = calibrate.choose_redundancy(dev_set, predictions)
+    origin = Path(encoder).name if Path(encoder).exists() else encoder
+    export.export(
+        output, network, tokenizer, windows, topics, thresholds, (slope, offsets), redundancy, single_label, origin, notes
+    )
+    gaps = export.check(output, dev_set[:100], predictions)
+    click.echo(
+        f"exported graph against the trained network, largest difference of a score over {min(len(dev_set), 100)} documents: "
+        + ", ".join(f"{gap:.5f} in {name}" for name, gap in gaps.items())
+    )
+    click.echo("dev part:")
+    print_table(evaluate(output, [example.row for example in dev_set]))
+    click.echo(f"model written to {output}")
+
+
+if __name__ == "__main__":
+    main()
