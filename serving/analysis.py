@@ -13,6 +13,8 @@ from serving.schema import Analysis, Evidence, Options, Summary, SummarySentence
 from serving.settings import get_settings
 from serving.windows import normalise
 
+_SAME = 0.8  # share of the shorter sentence's bigrams from which two sentences say the same
+
 
 class UnknownTopicError(ValueError):
     """An option names a topic that the model does not know."""
@@ -102,22 +104,22 @@ def choose_sentences(
     chosen: list[int] = []
     left = math.inf if max_chars is None else max_chars
     likeness = np.zeros(len(sentences))
-    candidates = set(range(len(sentences)))
+    candidates = list(range(len(sentences)))
     while candidates and len(chosen) < budget:
         best = max(candidates, key=lambda i: (relevance[i] - redundancy * likeness[i], -i))
-        candidates.remove(best)
-        if chosen and (likeness[best] >= 0.8 or len(sentences[best]) + 1 > left):
-            continue
         chosen.append(best)
-        left -= len(sentences[best]) + 1
+        left -= len(sentences[best]) + 1  # and the line end between two
         for i in candidates:
             likeness[i] = max(likeness[i], _overlap(grams[i], grams[best]))
+        likeness[best] = 1
+        # All that no longer qualifies goes at once, so that the time is linear in the sentences.
+        candidates = [i for i in candidates if likeness[i] < _SAME and len(sentences[i]) <= left]
     return chosen
 
 
 def _bigrams(text: str) -> set[str]:
     bare = "".join(c for c in normalise(text) if c.isalnum())
-    return {bare[i : i + 2] for i in range(len(bare) - 1)}
+    return {bare[i : i + 2] for i in range(len(bare) - 1)} or {bare or text}
 
 
 def _overlap(a: set[str], b: set[str]) -> float:

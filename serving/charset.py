@@ -89,17 +89,20 @@ def _utf16_without_bom(data: bytes) -> str | None:
 
 
 def _best_of_legacy(data: bytes) -> str:
-    candidates = []
+    """The decoding with most common characters; one with a few broken bytes is better than a wrong one without."""
     declared = _META.search(data[:4096])
-    for encoding in ("gb18030", "big5hkscs"):
-        text = _try(data, encoding)
-        if text is None:
-            continue
-        bonus = 0.1 if declared and _family(declared[1]) == encoding else 0.0
-        candidates.append((_score(text[:_SAMPLE]) + bonus, text))
-    if not candidates or max(candidates)[0] < 0.05:
+    candidates: list[tuple[float, str]] = []
+    for encoding in ("utf-8", "gb18030", "big5hkscs", "utf-16-le", "utf-16-be"):
+        sample = data[: _SAMPLE - _SAMPLE % 4].decode(encoding, "replace")
+        score = _score(sample) - 10 * sample.count("\ufffd") / max(len(sample), 1)
+        if declared and _family(declared[1]) == encoding:
+            score += 0.1
+        candidates.append((score, encoding))
+    score, encoding = max(candidates)
+    if score < 0.05:
         raise ReadingError("the content can't be decoded as UTF-8, UTF-16, GB18030 or Big5: save it as UTF-8")
-    return max(candidates)[1]
+    text = _try(data, encoding)
+    return data.decode(encoding, "replace") if text is None else text
 
 
 def _family(name: bytes) -> str:

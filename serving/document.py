@@ -29,6 +29,8 @@ _CONTINUES = re.compile(r"\s*[的是为為这這等成作在和与與、，,；;
 _WORD = re.compile(r"\w")
 # A bracket or title mark that stays open for longer than this is taken for a slip of the pen.
 _MAX_BRACKET = 120
+# How far back an opening mark is looked for: a bound that keeps hostile text linear.
+_MAX_QUOTE = 2000
 
 
 class Sentence(NamedTuple):
@@ -118,7 +120,7 @@ def _closes(line: str, start: int, at: int) -> bool:
     """Whether the closing mark at ``at`` belongs to what stands before it: straight quotes only when one is open."""
     mark = line[at]
     if mark in "\"'":
-        return line.count(mark, start, at) % 2 == 1
+        return line.count(mark, max(start, at - _MAX_QUOTE), at) % 2 == 1
     return True
 
 
@@ -126,7 +128,7 @@ def _still_open(line: str, start: int, mark: int, at: int) -> bool:
     """Whether a bracket or title mark opened in this sentence before ``mark`` closes soon after ``at``."""
     for open_ in "（(《【[［":
         close = _PAIRS[open_]
-        opened = line.rfind(open_, start, mark)
+        opened = line.rfind(open_, max(start, mark - _MAX_BRACKET), mark)
         if opened >= 0 and line.rfind(close, opened, at) < 0:
             closed = line.find(close, at, opened + _MAX_BRACKET)
             if closed >= 0:
@@ -136,11 +138,11 @@ def _still_open(line: str, start: int, mark: int, at: int) -> bool:
 
 def _goes_on(line: str, start: int, at: int) -> bool:
     """Whether the sentence runs on behind the closing mark just before ``at``."""
-    rest = line[at:]
-    if not rest.strip():
+    rest = line[at : at + 100]
+    if not rest.strip() and not line[at:].strip():
         return False
     close = line[at - 1]
-    opened = line.rfind(_OPENER_OF.get(close, close), start, at - 1)
+    opened = line.rfind(_OPENER_OF.get(close, close), max(start, at - _MAX_QUOTE), at - 1)
     if opened < 0:
         return False
     if close in "》〉":

@@ -1,5 +1,9 @@
-"""The one error of a document that can't be read."""
+"""Errors whose message is a sentence for the user."""
 
 
 class ReadingError(ValueError):
     """A document can't be read; the message is a sentence that says why and what to do."""
+
+
+class InputError(ValueError):
+    """An input of the batch command can't be used as a whole; the message says what to do."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import re
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -16,16 +15,18 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.body import Unread, media_type, read_body, replay, valid_unicode
 from serving.settings import Settings
 
-# An escaped backslash or a surrogate pair, which stay, or a lone surrogate, which has no UTF-8 form.
-_SURROGATE = re.compile(
-    rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-)
 _MESSAGES = {
     404: "there is nothing at this address; the endpoints are listed in /docs.json",
     405: "this address does not take this method; see /docs.json",
     500: "the service failed on this request; its log says why",
+}
+# What the endpoints that take a body take.
+BODIES = {
+    "/v1/analyze": "application/json", "/v1/classify": "application/json", "/v1/summarize": "application/json",
+    "/v1/files": "multipart/form-data",
 }
 _failure: ContextVar[dict[str, Any]] = ContextVar("failure")
 
@@ -51,18 +52,19 @@ class RequestMiddleware:
         self.app, self.settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, here or in the application."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
         refused = self._refuse(scope, headers)
         if refused is None and scope["method"] in ("POST", "PUT", "PATCH"):
-            body = await _read(receive, self.settings.max_request_bytes)
-            if body is None:
-                refused = self._too_large()
+            body = await read_body(receive, self.settings.max_request_bytes)
+            if isinstance(body, bytes):
+                if media_type(headers) == "application/json":
+                    body = valid_unicode(body)
+                receive = replay(body, receive)
             else:
-                if headers.get("content-type", "").startswith("application/json"):
-                    body = _valid_unicode(body)
-                receive = _replay(body, receive)
+                refused = self._too_large() if body is Unread.TOO_LARGE else self._cut_off()
         if refused is not None:
             return await refused(scope, receive, send)
         failure: dict[str, Any] = {}
@@ -76,58 +78,26 @@ class RequestMiddleware:
         path: str = scope["path"]
         if not path.startswith("/v1/"):
             return None
-        key = self.settings.api_key
-        if key and not hmac.compare_digest(headers.get("authorization", "").encode(), f"Bearer {key}".encode()):
+        expected = f"Bearer {self.settings.api_key}".encode()
+        if self.settings.api_key and not hmac.compare_digest(headers.get("authorization", "").encode("latin-1"), expected):
             return error_response(401, "send the header 'Authorization: Bearer KEY' with the service's key", self.settings)
-        if scope["method"] == "POST":
-            if int(headers.get("content-length") or 0) > self.settings.max_request_bytes:
-                return self._too_large()
-            wanted = "multipart/form-data" if path == "/v1/files" else "application/json"
-            if headers.get("content-type", "").split(";")[0].strip().lower() != wanted:
-                return error_response(415, f"send the header 'Content-Type: {wanted}' and a body of that type", self.settings)
+        if scope["method"] != "POST" or path not in BODIES:
+            return None
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self.settings.max_request_bytes:
+            return self._too_large()
+        if media_type(headers) != BODIES[path]:
+            return error_response(415, f"send the header 'Content-Type: {BODIES[path]}' and a body of that type", self.settings)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            return error_response(415, "send the body uncompressed, without the header 'Content-Encoding'", self.settings)
         return None
+
+    def _cut_off(self) -> JSONResponse:
+        return error_response(400, "the connection ended before the whole body had arrived: send it again", self.settings)
 
     def _too_large(self) -> JSONResponse:
         limit = self.settings.max_request_bytes
         return error_response(413, f"the request is larger than {limit} bytes: send fewer documents at a time", self.settings)
-
-
-async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None if it is larger than ``limit``."""
-    chunks, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b"".join(chunks)
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            return None
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return b"".join(chunks)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    sent = False
-
-    async def replay() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
-
-
-def _valid_unicode(body: bytes) -> bytes:
-    """Undecodable bytes and lone surrogates become U+FFFD, so that they fail their own document and no other."""
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        body = body.decode("utf-8", "replace").encode("utf-8")
-    return _SURROGATE.sub(lambda match: match[1] or rb"\ufffd", body)
 
 
 class _Reshaper:
@@ -173,7 +143,7 @@ class _Reshaper:
     def _validation(self, details: list[dict[str, Any]]) -> JSONResponse:
         """pydantic's findings: 400 for what is no JSON, 422 for JSON of the wrong shape; never the document's text."""
         if any(item.get("type", "").startswith("json_") for item in details):
-            return error_response(400, f"the body is not JSON: {details[0].get('msg', '')}", self.settings)
+            return error_response(400, f"the body is not JSON in UTF-8: {details[0].get('msg', '')}", self.settings)
         found = [{"field": ".".join(map(str, item.get("loc", ()))), "problem": item.get("msg", "")} for item in details]
         first = found[0]
         return error_response(422, f"{first['field'] or 'the body'}: {first['problem']}", self.settings, detail=found)

@@ -13,22 +13,44 @@ from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-_TAG = re.compile(r"<(?:!doctype|/?[a-z][a-z0-9]*(?:\s[^<>]*)?/?)>", re.IGNORECASE)
+from serving import markdown
+from serving.html_repair import mend
+from serving.noise_blocks import LINK_CLOSE, LINK_OPEN
+
+_ATTRIBUTES = r"(?:\s[^<>]{0,4000})?"
+_TAG = re.compile(
+    r"<(?:!doctype\b|!--|/?(?:html|head|body|p|br|hr|div|span|a|img|b|i|u|em|strong|font|center|table|tbody|tr|td|th|ul|ol|li|"
+    r"dl|dt|dd|h[1-6]|section|article|blockquote|pre|code|script|style|iframe|sup|sub|meta|link|title|ruby|figure|o:p)"
+    rf"{_ATTRIBUTES}/?>)",
+    re.IGNORECASE,
+)
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|body)\b", re.IGNORECASE)
-_HEADED = "head, script, style, noscript, template, iframe, object, svg, canvas, form, button, select, textarea, rt, rp"
-_AROUND = "nav, footer, aside, dialog"
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?:px)?\s*(?:;|$)", re.IGNORECASE)
+_UNSEEN = {
+    "script": "scripts", "style": "scripts", "noscript": "scripts", "iframe": "scripts", "object": "scripts",
+    "nav": "navigation", "footer": "navigation", "aside": "navigation", "dialog": "navigation",
+    "rt": "readings", "rp": "", "rtc": "readings", "head": "", "template": "", "svg": "", "canvas": "", "button": "",
+    "select": "", "textarea": "", "input": "", "video": "", "audio": "",
+}
+_HIDDEN = re.compile(r"display\s{0,9}:\s{0,9}none", re.IGNORECASE)
+# WeChat shows such boxes by script or sets the size again inside: hidden only where little text is in them.
+_PERHAPS_HIDDEN = re.compile(
+    r"visibility\s{0,9}:\s{0,9}hidden|font-size\s{0,9}:\s{0,9}0(?:px|pt|em)?\s{0,9}(?:;|!|$)", re.IGNORECASE
+)
 _NAMED_NOISE = re.compile(
     r"(?:^|[\s_-])(?:share|social|related|relate|recommend|breadcrumbs?|crumbs?|copyright|comments?|sidebar|pagination|"
     r"toolbar|hotnews|hot-news|hot-list|prev-next|bdsharebuttonbox|advert|advertisement)(?:$|[\s_-])",
     re.IGNORECASE,
 )
-_STOCK = re.compile(r"<!--\s*EM_StockImg_Start\s*-->.*?<!--\s*EM_StockImg_End\s*-->", re.IGNORECASE | re.DOTALL)
-_BLOCK = frozenset(
-    ["address", "article", "blockquote", "br", "caption", "center", "dd", "details", "div", "dl", "dt", "fieldset", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "ol", "p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "title", "tr", "ul"]
+_BLOCK = frozenset(re.findall(
+    r"\w+",
+    "address article blockquote br caption center dd details div dl dt fieldset figcaption figure form h1 h2 h3 h4 h5 h6 "
+    "header hr li main ol p pre section summary table tbody tfoot thead title tr ul",
+))
+_ANCHOR = 10  # from so many characters on, a sentence is not found twice in a page by chance
+_AUTOLINK = re.compile(r"<((?:https?:)?//[^\s<>]{1,2000})>")
+_SITE_SUFFIX = re.compile(
+    r"\s?[_|｜]\s?[^_|｜]{2,24}$|\s[-–—]\s?[^-–—\s]{2,20}$|[-–—][^-–—\s]{0,16}(?:网|網|在线|日报|新闻|政府|频道)$"
 )
-_AUTOLINK = re.compile(r"<((?:https?:)?//[^\s<>]+)>")
-_SITE_SUFFIX = re.compile(r"\s*[_|｜]\s*[^_|｜]{2,24}$|\s+[-–—]\s*[^-–—\s]{2,20}(?:网|網|在线|日报|新闻|政府)$")
 
 
 @dataclass
@@ -39,6 +61,8 @@ class Extracted:
     title: str = ""
     date: str = ""
     source: str = ""
+    category: str = ""
+    tags: str = ""
     removed: Counter[str] = field(default_factory=Counter)
 
 
@@ -47,63 +71,80 @@ def looks_like_html(text: str) -> bool:
     return bool(_PAGE.search(text[:2000])) or len(_TAG.findall(text[:20_000])) >= 2
 
 
+def is_page(text: str) -> bool:
+    """Whether a text begins like a whole page."""
+    return bool(_PAGE.search(text[:2000]))
+
+
 def from_html(text: str) -> Extracted:
     """A page, or a fragment, to lines."""
-    return _page(text) if _PAGE.search(text[:2000]) else _fragment(text)
-
-
-def _fragment(text: str) -> Extracted:
-    removed: Counter[str] = Counter()
-    text, count = _STOCK.subn("", text)
-    removed["stock_charts"] += count
-    removed["comments"] += text.count("<!--")
+    text, removed = mend(text)
     tree = LexborHTMLParser(text)
-    title_node = tree.css_first("title")
-    heading = tree.css_first("h1")
-    title = _flat(heading) or _SITE_SUFFIX.sub("", _flat(title_node))
-    removed["scripts"] += _drop(tree, "script, style, noscript, iframe, object")
-    removed["navigation"] += _drop(tree, _AROUND)
-    _drop(tree, "head, template, svg, canvas, form, button, select, textarea, rt, rp")
-    removed["hidden"] += _drop_hidden(tree)
+    result = _stated(tree)
+    result.removed = removed
     root = tree.body or tree.root
-    parts: list[str] = []
-    if root is not None:
-        removed["images"] += len(root.css("img"))
-        _walk(root, parts)
-    return Extracted(_lines("".join(parts)), title=title, removed=removed)
+    if root is None:
+        return result
+    removed["images"] += len(root.css("img"))
+    result.text, unseen = _walk(root, removed)
+    if is_page(text):
+        for node in unseen:
+            node.decompose()
+        _article(tree, result)
+    return result
+
+
+def _stated(tree: LexborHTMLParser) -> Extracted:
+    """What the head says: the names that Chinese government sites must use, and Open Graph's."""
+    meta: dict[str, str] = {}
+    for node in tree.css("meta[content]"):
+        name = (node.attributes.get("name") or node.attributes.get("property") or "").lower()
+        meta.setdefault(name, " ".join((node.attributes.get("content") or "").split()))
+    headings = [heading for node in tree.css("h1")[:5] if (heading := _flat(node))]
+    page = _flat(tree.css_first("title"))
+    title = meta.get("articletitle") or next((h for h in headings if h in page), "") or meta.get("og:title", "")
+    if not title:
+        title = headings[0] if headings and not page else _SITE_SUFFIX.sub("", _SITE_SUFFIX.sub("", page))
+    return Extracted(
+        "", title=title, source=meta.get("contentsource", ""), category=meta.get("columnname", ""),
+        date=meta.get("pubdate") or meta.get("publishdate") or meta.get("article:published_time") or "",
+        tags=meta.get("keywords", ""),
+    )
 
 
 def _flat(node: LexborNode | None) -> str:
     return " ".join(node.text(deep=True).split()) if node is not None else ""
 
 
-def _drop(tree: LexborHTMLParser, selector: str) -> int:
-    nodes = tree.css(selector)
-    for node in nodes:
-        node.decompose()
-    return len(nodes)
+def _why_unseen(node: LexborNode, whole: int, measured: list[int]) -> str | None:
+    """The name under which a node is left out ("" for what no warning need name); None if it is read.
+
+    ``measured`` holds how many boxes were measured and found to be the article: many are a trick, and cost time.
+    """
+    if node.tag in _UNSEEN:
+        return _UNSEEN[node.tag]
+    attributes = node.attributes
+    style = attributes.get("style") or ""
+    if "hidden" in attributes or _HIDDEN.search(style):
+        return "hidden"
+    if node.tag in ("html", "body", "article", "main"):
+        return None
+    names = f"{attributes.get('class') or ''} {attributes.get('id') or ''}"
+    named = names != " " and _NAMED_NOISE.search(names)
+    perhaps = named or attributes.get("aria-hidden") == "true" or _PERHAPS_HIDDEN.search(style)
+    if not perhaps or measured[0] > 50:
+        return None
+    if 2 * len(node.text(deep=True)) < whole:
+        return "hidden"
+    measured[0] += 1
+    return None
 
 
-def _drop_hidden(tree: LexborHTMLParser) -> int:
-    """Remove what a reader doesn't see, and boxes whose class or id says they are not the article."""
-    count = 0
-    for node in tree.css("[style], [hidden], [aria-hidden=true]"):
-        style = node.attributes.get("style") or ""
-        if "hidden" in node.attributes or _HIDDEN.search(style) or node.attributes.get("aria-hidden") == "true":
-            node.decompose()
-            count += 1
-    for node in tree.css("[class], [id]"):
-        if node.tag in ("html", "body", "article", "main"):
-            continue
-        names = f"{node.attributes.get('class') or ''} {node.attributes.get('id') or ''}"
-        if _NAMED_NOISE.search(names) and len(node.text(deep=True)) < 4000:
-            node.decompose()
-            count += 1
-    return count
-
-
-def _walk(root: LexborNode, parts: list[str]) -> None:
-    """Text in document order; block elements begin and end lines, cells are separated by a space. Iterative."""
+def _walk(root: LexborNode, removed: Counter[str]) -> tuple[str, list[LexborNode]]:
+    """Text in document order, and the nodes left out; blocks begin and end lines, a space parts cells. Iterative."""
+    parts: list[str] = []
+    unseen: list[LexborNode] = []
+    whole, measured = len(root.text(deep=True)), [0]
     stack: list[LexborNode | str] = [root]
     while stack:
         node = stack.pop()
@@ -112,19 +153,28 @@ def _walk(root: LexborNode, parts: list[str]) -> None:
             continue
         tag = node.tag
         if tag == "-text":
-            parts.append(re.sub(r"\s+", " ", node.text_content or ""))
+            parent = node.parent
+            text = node.text_content or ""
+            parts.append(text if parent is not None and parent.tag == "pre" else re.sub(r"[\s\xa0]+", " ", text))
             continue
         if tag in ("-comment", "!--", "_comment"):
             continue
+        reason = _why_unseen(node, whole, measured) if node is not root else None
+        if reason is not None:
+            removed[reason] += bool(reason)
+            unseen.append(node)
+            continue
         edge = "\n" if tag in _BLOCK else " " if tag in ("td", "th") else ""
-        parts.append(edge)
-        stack.append(edge)
+        begin, end = (LINK_OPEN, LINK_CLOSE) if tag == "a" and "href" in node.attributes else (edge, edge)
+        parts.append(begin)
+        stack.append(end)
         children = []
         child = node.child
         while child is not None:
             children.append(child)
             child = child.next
         stack.extend(reversed(children))
+    return _lines("".join(parts)), unseen
 
 
 def _lines(text: str) -> str:
@@ -132,63 +182,44 @@ def _lines(text: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _page(text: str) -> Extracted:
+def _article(tree: LexborHTMLParser, result: Extracted) -> None:
+    """Put the article that trafilatura finds in the page in place of the page's whole text."""
     import trafilatura  # 0.5 s, and only pages need it
 
-    whole = _fragment(text)
-    tree = LexborHTMLParser(text)
-    _drop(tree, "rt, rp")
-    _drop_hidden(tree)
     found = trafilatura.bare_extraction(
-        _STOCK.sub("", tree.html or text), include_comments=False, include_tables=True, favor_recall=True, with_metadata=True
+        tree.html or "", include_comments=False, include_tables=True, favor_recall=True, with_metadata=True
     )
     if found is None or not found.text or len(found.text) < 40:
-        return whole
-    whole.text = _lines(_from_markdown_marks(found.text))
-    whole.title = whole.title or found.title or ""
-    whole.date, whole.source = found.date or "", found.sitename or ""
-    return whole
+        return
+    lines = result.text.splitlines()
+    found_pieces = _pieces(found.text)
+    ours = [i for i, line in enumerate(lines) if len(line) >= _ANCHOR and not _pieces(line).isdisjoint(found_pieces)]
+    if ours:
+        # trafilatura drops short lines and tables inside the article: keep all between its first line and its last.
+        result.removed["page_lines"] += len(lines) - (ours[-1] - ours[0] + 1)
+        result.text = "\n".join(lines[ours[0] : ours[-1] + 1])
+    result.title = result.title or found.title or ""
+    result.date = result.date or found.date or ""
+    result.source = result.source or found.sitename or ""
+
+
+def _pieces(text: str) -> set[str]:
+    """Sentences without their marks, to find the same ones in two extractions of a page."""
+    return {bare for piece in re.split(r"[。！？\n|]", text) if len(bare := re.sub(r"\W", "", piece)) >= _ANCHOR}
 
 
 def from_markdown(text: str) -> Extracted:
     """Markdown, with or without HTML in it, to lines."""
-    removed: Counter[str] = Counter()
-    text = _AUTOLINK.sub(r"\n\1\n", text)
+    text = _AUTOLINK.sub(r"\1", text)
+    title = markdown.title_of(text)
     if looks_like_html(text) or "<!--" in text:
+        text, removed = mend(text)
         # Line ends of the Markdown part matter, those inside a tag don't.
         inner = re.sub(r"<[^<>]*>", lambda m: m[0].replace("\n", " "), text)
-        result = from_html(inner.replace("\n", "<br>"))
-        text, removed = result.text, result.removed
-        title, date, source = result.title, result.date, result.source
+        result = from_html(inner if is_page(text) else inner.replace("\n", "<br>"))
+        result.removed.update(removed)
     else:
-        text, title, date, source = html.unescape(text), "", "", ""
-    removed["images"] += len(re.findall(r"!\[[^\]]*\]\([^)]*\)", text))
-    return Extracted(_lines(_from_markdown_marks(text)), title=title, date=date, source=source, removed=removed)
-
-
-_HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
-
-
-def _from_markdown_marks(text: str) -> str:
-    """Plain text of Markdown's own marks: headings, emphasis, links, pictures, quotes, lists, rules, tables, code."""
-    lines = []
-    for line in text.splitlines():
-        line = line.strip()
-        if re.fullmatch(r"[-*_=\s]{3,}|[|\s:-]{3,}|`{3,}.*|~{3,}.*", line):
-            continue
-        line = re.sub(r"^(?:>\s?)+", "", line)
-        line = _HEADING.sub(r"\2", line)
-        line = re.sub(r"^[-*+]\s+", "", line)
-        line = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", line)
-        line = re.sub(r"\[([^\]]+)\]\((?:[^()\s]|\([^)]*\))*(?:\s+\"[^\"]*\")?\)", _link_text, line)
-        line = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", line)
-        line = re.sub(r"(?<![\w*])\*(?=[^\s*])([^*]+?)(?<=\S)\*(?![\w*])", r"\1", line)
-        line = re.sub(r"`([^`]+)`", r"\1", line)
-        if line.startswith("|") and line.endswith("|"):
-            line = re.sub(r"\s*\|\s*", "  ", line).strip()
-        lines.append(re.sub(r"\\([\\`*_{}\[\]()#+\-.!|>~])", r"\1", line))
-    return "\n".join(lines)
-
-
-def _link_text(match: re.Match[str]) -> str:
-    return f"\ue000{match[1]}\ue001"  # private marks: the noise rules tell lines made of links by them
+        result = Extracted(html.unescape(text))
+    result.title = title or result.title
+    result.text = _lines(markdown.plain(result.text, result.removed))
+    return result

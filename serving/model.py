@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,21 +157,46 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"there is no model in {folder} (no {CONFIG}); {advice}")
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
-        files, version = config["files"], config["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / CONFIG} is not a model's configuration ({error!r}); {advice}") from error
+        version = config["format"]
+        if version == FORMAT:
+            _check_fields(config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder / CONFIG} is damaged, or not a model's configuration ({error!r}); {advice}") from error
     if version != FORMAT:
         raise ModelError(f"the model in {folder} has format {version}, this version reads format {FORMAT}; {advice}")
-    for name in (GRAPH, GRAPH_WEIGHTS, TOKENIZER):
-        if name not in files:
-            raise ModelError(f"{folder / CONFIG} names no {name}; {advice}")
-    for name, expected in files.items():
+    for name, expected in config["files"].items():
         path = folder / name
         if not path.is_file():
             raise ModelError(f"{path} is missing; fetch the model folder again, whole")
         if sha256(path) != expected:
             raise ModelError(f"{path} is damaged: its SHA-256 is not the one in {CONFIG}; fetch the model folder again")
     return config
+
+
+def _check_fields(config: dict[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError unless all that is used below is there: a service must not find out later."""
+    topics = config["topics"]
+    for topic in topics:
+        TopicInfo(str(topic["id"]), str(topic["name"]), str(topic["description"]), _number(topic["threshold"]))
+    sharpness, calibration = config["sharpness"], config["calibration"]
+    if not len(topics) == len(sharpness) == len(calibration["offsets"]):
+        raise ValueError("topics, sharpness and calibration offsets differ in number")
+    for value in (*sharpness, *calibration["offsets"], calibration["slope"], config["summary"]["redundancy"]):
+        _number(value)
+    if not all(value > 0 for value in sharpness) or not isinstance(config["single_label"], bool):
+        raise ValueError("sharpness must be positive, single_label true or false")
+    windows = WindowConfig(**config["windows"])
+    if windows.max_tokens < 32 or windows.max_title_tokens < 0:
+        raise ValueError("windows of fewer than 32 tokens")
+    missing = {GRAPH, GRAPH_WEIGHTS, TOKENIZER} - config["files"].keys()
+    if missing:
+        raise ValueError(f"it names no {', '.join(sorted(missing))}")
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a number")
+    return value
 
 
 def sha256(path: Path) -> str:

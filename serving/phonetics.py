@@ -16,9 +16,12 @@ _FINAL = (
     "a|e|i|o|u|v"
 )
 _SYLLABLE = re.compile(rf"(?:{_INITIAL})?(?:{_FINAL})r?|n|ng|m|hm|hng")
-_BRACKETED = re.compile(rf"(?<=[{HAN}])[(（\[［]\s*([^()（）\[\]［］\n]{{1,40}}?)\s*[)）\]］]")
+# Behind a character, or behind the mark that ends a link (markup.py).
+_BRACKETED = re.compile(rf"(?<=[{HAN}\ue001])[(（\[［【〔]([^()（）\[\]［］【】〔〕\n]{{1,44}})[)）\]］】〕]")
 _BOPOMOFO = re.compile("[\u3105-\u312f\u31a0-\u31bf]")
 _BOPOMOFO_ONLY = re.compile("[\u3105-\u312f\u31a0-\u31bfˉˊˇˋ˙一\\s、,，]+")
+# A syllable alone; (gene) and (a) are none.
+_TONELESS = re.compile(rf"(?:{_INITIAL})(?:{_FINAL})[1-5]?|er[1-5]?|an|ai|ou|en")
 _TONES = dict.fromkeys(map(ord, "\u0300\u0301\u0304\u030c"))
 # From so many readings with tone marks on, a toneless syllable in brackets is a reading too: 我們(men).
 _PAGE_HAS_READINGS = 3
@@ -26,7 +29,7 @@ _PAGE_HAS_READINGS = 3
 
 def remove_readings(text: str) -> tuple[str, int]:
     """Take the readings out; returns the text and how many were removed."""
-    if not re.search(r"[(（\[［]", text):
+    if not re.search(r"[(（\[［【〔]", text):
         return text, 0
     toned = sum(1 for match in _BRACKETED.finditer(text) if _is_reading(match[1], toneless=False))
     toneless = toned >= _PAGE_HAS_READINGS
@@ -46,7 +49,7 @@ def _is_reading(content: str, *, toneless: bool) -> bool:
     if _BOPOMOFO.search(content):
         return bool(_BOPOMOFO_ONLY.fullmatch(content))
     if not content.isascii():
-        content = unicodedata.normalize("NFC", content.replace("ɡ", "g").replace("ɑ", "a"))
+        content = unicodedata.normalize("NFKC", content.replace("ɡ", "g").replace("ɑ", "a"))
     words = [word for word in re.split(r"[\s'’,，、/\-·]+", content) if word]
     if not words:
         return False
@@ -61,7 +64,7 @@ def _is_reading(content: str, *, toneless: bool) -> bool:
         if tones and tones < 0.75 * len(_SYLLABLE.findall(plain)):
             return False
         marked |= tones > 0
-    return marked or (toneless and all(word == word.lower() for word in words))
+    return marked or (toneless and len(words) == 1 and bool(_TONELESS.fullmatch(words[0])))
 
 
 def _strip_tones(word: str) -> tuple[str, int]:

@@ -5,6 +5,7 @@ One function a format; ``FORMATS`` is the table. What was taken out is named in 
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -21,15 +22,31 @@ from serving.phonetics import remove_readings
 
 __all__ = ["FORMATS", "ReadingError", "read"]
 
-_FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-_MARKDOWN = re.compile(r"^(?:#{1,6}\s+\S|\s*[-*+]\s+\S.*\n\s*[-*+]\s+|```|\|.*\|\s*$)|\]\((?:https?:)?[/\w#.]", re.MULTILINE)
+_FRONT_MATTER = re.compile(r"\s{0,200}---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+# Hexo lets the opening rule out.
+_HEXO_FRONT_MATTER = re.compile(
+    r"\s{0,200}((?:(?:title|date|tags|categories|layout|author)[ \t]*:.*\n(?:[ \t]*- .*\n)*)+)---[ \t]*(?:\n|\Z)"
+)
+_FRONT_MATTER_KEY = re.compile(r"^([A-Za-z][\w-]*)[ \t]*:(?:[ \t]+|$)", re.MULTILINE)
+_FRONT_MATTER_LIMIT = 20_000
+_MARKDOWN = re.compile(
+    r"^(?:#{1,6} +\S|[ \t]*[-*+] +\S.*\n[ \t]*[-*+] |```|\|.*\|[ \t]*$)|\]\((?:https?:/|/|#|\./|\w+\.\w)|"
+    r"\*\*[^\s*][^*\n]{0,200}\*\*",
+    re.MULTILINE,
+)
+_ENTITY = re.compile(r"&(?:#\d{2,6}|#[xX][0-9a-fA-F]{2,6}|[a-zA-Z]{2,8}\d?);")
+_ESCAPED_TAG = re.compile(r"&lt;/?(?:p|br|div|span|strong)\b[^&]{0,200}&gt;", re.IGNORECASE)
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd\ue000\ue001]"
+)
+_LINE_ENDS = re.compile("\r\n?|[\x0b\f\x85\u2028\u2029]")
 _WORD = re.compile(r"\w")
 # A few replacement characters are a scar of some earlier conversion; more means that the text is not what was written.
 _MAX_REPLACED_SHARE = 0.02
 
 
 def _plain(text: str) -> Extracted:
-    return Extracted(text)
+    return Extracted(_ENTITY.sub(lambda match: html.unescape(match[0]), text))
 
 
 FORMATS: dict[str, Callable[[str], Extracted]] = {
@@ -56,6 +73,8 @@ def read(data: bytes | str, *, format: str = "auto", title: str = "", id: str = 
     removed: Counter[str] = Counter()
     text = _characters(decode(data) if isinstance(data, bytes) else data, removed)
     text, meta = _front_matter(text, removed)
+    if _ESCAPED_TAG.search(text[:20_000]) and not markup.looks_like_html(text):
+        text = html.unescape(text)
     kind = _recognise(text, bool(meta)) if format == "auto" else format
     extracted = FORMATS[kind](text)
     removed.update(extracted.removed)
@@ -66,13 +85,15 @@ def read(data: bytes | str, *, format: str = "auto", title: str = "", id: str = 
     removed.update(cleaned.removed)
     text = "\n".join(cleaned.lines)
     if not _WORD.search(text):
-        raise ReadingError("the document has no text" + (" once navigation and mark-up are removed" if any(removed.values()) else ""))
+        without = " once navigation and mark-up are removed" if any(removed.values()) else ""
+        raise ReadingError(f"the document has no text{without}")
+    tags = meta.get("tags", "") or meta.get("keywords", "") or extracted.tags
     return Document(
         text=text, title=_one_line(cleaned.title), id=id,
-        date=noise.normal_date(meta.get("date", "")) or extracted.date or cleaned.date,
+        date=noise.normal_date(meta.get("date", "")) or noise.normal_date(extracted.date) or cleaned.date,
         source=meta.get("source", "") or extracted.source or cleaned.source,
-        category=meta.get("categories", "") or meta.get("category", ""),
-        tags=tuple(tag for tag in re.split(r"[,，、;；\s]+", meta.get("tags", "")) if tag),
+        category=meta.get("categories", "") or meta.get("category", "") or extracted.category,
+        tags=tuple(tag for tag in re.split(r"[,，、;；\s]+", tags) if tag),
         warnings=tuple(f"{name}_removed: {count}" for name, count in sorted(removed.items()) if count),
     )
 
@@ -87,23 +108,38 @@ def _characters(text: str, removed: Counter[str]) -> str:
             "or text decoded with the right one"
         )
     removed["undecodable_characters"] += replaced
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n").replace("\f", "\n")
-    cleaned = re.sub("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffd\u200b\u2060\ue000\ue001]", "", text)
+    text = _LINE_ENDS.sub("\n", text.removeprefix("\ufeff"))
+    cleaned = _INVISIBLE.sub("", text)
     removed["control_characters"] += len(text) - len(cleaned) - replaced
-    return cleaned.replace("\x85", "\n").replace("\x0b", "\n")
+    return cleaned
 
 
 def _front_matter(text: str, removed: Counter[str]) -> tuple[str, dict[str, str]]:
     """Jekyll's and Hexo's front matter; broken YAML is read line by line."""
-    match = _FRONT_MATTER.match(text)
-    if not match or not re.search(r"^[\w-]+\s*:", match[1], re.MULTILINE):
+    head = text[:_FRONT_MATTER_LIMIT]
+    match = _FRONT_MATTER.match(head) or _HEXO_FRONT_MATTER.match(head)
+    if not match or not _FRONT_MATTER_KEY.search(match[1]):
         return text, {}
+    meta = _yaml(match[1])
+    if meta is None:
+        lines = [line for line in match[1].split("\n") if line.strip()]
+        # Broken YAML, or two rules around a paragraph with a colon in it?
+        if sum(1 for line in lines if _FRONT_MATTER_KEY.match(line) or line.lstrip().startswith(("-", "#"))) < 0.6 * len(lines):
+            return text, {}
+        meta = dict(re.findall(r"^([A-Za-z][\w-]*)[ \t]*:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", match[1], re.MULTILINE))
     removed["front_matter"] += 1
-    try:
-        meta = frontmatter.loads(text.lstrip()).metadata
-    except (yaml.YAMLError, ValueError):
-        meta = dict(re.findall(r"^([\w-]+)\s*:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", match[1], re.MULTILINE))
     return text[match.end() :], {str(key).lower(): _flatten(value) for key, value in meta.items()}
+
+
+def _yaml(text: str) -> dict[object, object] | None:
+    """The front matter as a mapping; None if it is no YAML, no mapping, or built of aliases (a bomb)."""
+    if re.search(r"[&*]\w+", text) and re.search(r":\s+[&*]\w|-\s+[&*]\w|\[\s*\*", text):
+        return None
+    try:
+        loaded = frontmatter.loads(f"---\n{text}---\n").metadata
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return loaded or None
 
 
 def _flatten(value: object) -> str:
@@ -115,14 +151,16 @@ def _flatten(value: object) -> str:
 def _recognise(text: str, has_front_matter: bool) -> str:
     if has_front_matter:
         return "markdown"
+    if markup.is_page(text):
+        return "html"
     if markup.looks_like_html(text):
-        return "markdown" if re.search(r"^#{1,6}\s|\]\((?:https?:)?//", text, re.MULTILINE) else "html"
+        return "markdown" if re.search(r"^#{1,6} +\S|\]\((?:https?:)?//", text, re.MULTILINE) else "html"
     return "markdown" if _MARKDOWN.search(text) else "text"
 
 
 def _split_lines(text: str) -> list[str]:
-    """Lines with inner white space folded, among it full-width and non-breaking spaces; entities left over decoded."""
-    lines = (_one_line(line.replace("&nbsp;", " ")) for line in text.split("\n"))
+    """Lines with inner white space folded, among it full-width and non-breaking spaces."""
+    lines = (_one_line(line) for line in text.split("\n"))
     return [line for line in lines if line]
 
 

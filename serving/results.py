@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,17 +17,18 @@ SCHEMA = pa.schema([
     ("id", pa.string()),
     ("title", pa.string()),
     ("topics", pa.list_(pa.struct([
-        ("id", pa.string()), ("name", pa.string()), ("score", pa.float32()),
-        ("evidence", pa.list_(pa.struct([*_QUOTE, ("score", pa.float32())]))),
+        ("id", pa.string()), ("name", pa.string()), ("score", pa.float64()),
+        ("evidence", pa.list_(pa.struct([*_QUOTE, ("score", pa.float64())]))),
     ]))),
     ("summary", pa.struct([
-        ("text", pa.string()), ("sentences", pa.list_(pa.struct([*_QUOTE, ("rank_score", pa.float32())]))),
+        ("text", pa.string()), ("sentences", pa.list_(pa.struct([*_QUOTE, ("rank_score", pa.float64())]))),
     ])),
     ("warnings", pa.list_(pa.string())),
     ("model", pa.string()),
     ("text", pa.string()),
 ])
 Rows = Sequence[dict[str, Any]]
+FRESH = ".new"  # ends the name of a file that is being written
 
 
 def write_parquet(path: Path, rows: Rows) -> None:
@@ -36,9 +38,8 @@ def write_parquet(path: Path, rows: Rows) -> None:
 
 def write_jsonl(path: Path, rows: Rows) -> None:
     """One JSON object a line."""
-    import json
-
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_csv(path: Path, rows: Rows) -> None:
@@ -59,7 +60,7 @@ WRITERS: dict[str, Callable[[Path, Rows], None]] = {"parquet": write_parquet, "j
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Write beside the place, flush to disk, then rename: a killed run leaves a whole file or none."""
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = path.with_name(f".{path.name}{FRESH}")
     write(fresh)
     with fresh.open("rb") as file:
         os.fsync(file.fileno())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bentoml
 from bentoml.exceptions import BentoMLException
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
@@ -17,19 +18,31 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from serving import archive
+from serving import archive, openapi
 from serving.http import fail
-from serving.schema import AnalyzeResponse, DocumentError, Options
+from serving.schema import InfoResponse, Options, TopicDescription, TopicsResponse
 from serving.settings import get_settings
 
 settings = get_settings()
 PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {"app.js": "text/javascript", "style.css": "text/css"}
+# The browser itself sees to it that the page loads nothing from elsewhere.
+_POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+class Source(NamedTuple):
+    """A document as it came: its content, or the error that kept it from being unpacked."""
+
+    id: str
+    content: bytes | str
+    format: str = "auto"
+    title: str = ""
+    error: str = ""
 
 
 async def index(request: Request) -> Response:
     """The page: paste a document, see its topics, evidence and summary. It loads nothing from elsewhere."""
-    return FileResponse(PAGE / "index.html", media_type="text/html")
+    return FileResponse(PAGE / "index.html", media_type="text/html", headers={"Content-Security-Policy": _POLICY})
 
 
 async def page_file(request: Request) -> Response:
@@ -43,57 +56,89 @@ async def page_file(request: Request) -> Response:
 async def topics(request: Request) -> Response:
     """The model's topics, with their thresholds."""
     model = bentoml.get_current_service().model
-    return JSONResponse({
-        "model": model.name,
-        "topics": [{"id": t.id, "name": t.name, "description": t.description, "threshold": t.threshold} for t in model.topics],
-    })
+    described = [TopicDescription(id=t.id, name=t.name, description=t.description, threshold=t.threshold) for t in model.topics]
+    return _json(TopicsResponse(model=model.name, topics=described))
 
 
 async def info(request: Request) -> Response:
     """Model, limits and versions."""
     model = bentoml.get_current_service().model
-    limits = ("max_documents", "max_document_chars", "max_request_bytes", "max_id_chars", "max_title_chars",
-              "max_summary_sentences", "max_waiting_documents", "request_timeout_seconds")
-    return JSONResponse({
-        "model": model.name,
-        "single_label": model.single_label,
-        "window_tokens": model.windows.max_tokens,
-        "metrics": model.config.get("metrics", {}),
-        "limits": {name: getattr(settings, name) for name in limits},
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in ("bentoml", "openvino", "tokenizers")}},
-    })
+    limits = ("max_documents", "max_document_chars", "max_request_bytes", "max_file_bytes", "max_upload_bytes", "max_id_chars",
+              "max_title_chars", "max_summary_sentences", "max_waiting_documents", "request_timeout_seconds")
+    return _json(InfoResponse(
+        model=model.name, single_label=model.single_label, window_tokens=model.windows.max_tokens,
+        metrics=model.config.get("metrics", {}), limits={name: getattr(settings, name) for name in limits},
+        versions={"python": platform.python_version(), **{n: version(n) for n in ("bentoml", "openvino", "tokenizers")}},
+    ))
+
+
+def _json(answer: BaseModel) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+async def docs(request: Request) -> Response:
+    """The OpenAPI document, with this model's topics; it takes the place of the one that BentoML would generate."""
+    known = [topic.id for topic in bentoml.get_current_service().model.topics]
+    return JSONResponse(openapi.describe(known, secured=bool(settings.api_key)))
 
 
 async def files(request: Request) -> Response:
-    """Uploads: any number of ``files`` (documents, or archives of them), and ``options`` as a JSON object."""
-    service = bentoml.get_current_service()
-    try:
-        async with request.form(max_files=settings.max_documents) as form:
-            uploads = [item for item in form.getlist("files") if not isinstance(item, str)]
-            contents = [(item.filename or str(i), await item.read()) for i, item in enumerate(uploads)]
-            options_text = form.get("options")
-    except (MultiPartException, HTTPException) as error:
-        fail(400, f"the multipart body can't be read: {getattr(error, 'message', None) or getattr(error, 'detail', '')}")
-    if not contents:
+    """Uploads: any number of ``files`` (documents, or zips of them), and ``options`` as a JSON object."""
+    uploads, options_text = await _form(request)
+    if not uploads:
         fail(422, "send at least one file in the form field 'files'")
     try:
-        options = Options.model_validate_json(options_text if isinstance(options_text, str) and options_text else "{}")
+        options = Options.model_validate_json(options_text or b"{}")
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        fail(422, f"options.{'.'.join(map(str, first['loc']))}: {first['msg']}")
-    sources: list[tuple[str, bytes | str, str, str]] = []
-    errors: list[DocumentError] = []
-    for name, content in contents:
+        found = [
+            {"field": ".".join(["options", *map(str, item["loc"])]), "problem": item["msg"]}
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        fail(422, f"{found[0]['field']}: {found[0]['problem']}", detail=found)
+    sources = await asyncio.to_thread(_unpack, uploads)
+    if isinstance(sources, str):
+        fail(413, f"{sources}: send fewer, or use python -m serving.score")
+    if not sources:
+        fail(422, f"there is no document in the upload: a zip's documents end in {', '.join(archive.DOCUMENT_SUFFIXES)}")
+    answer = await bentoml.get_current_service().answer(sources, options)
+    return _json(answer)
+
+
+async def _form(request: Request) -> tuple[list[tuple[str, bytes]], bytes]:
+    """(name, content) of each upload, and the text of the options."""
+    uploads: list[tuple[str, bytes]] = []
+    options = b""
+    try:
+        async with request.form(max_files=settings.max_documents + 1, max_fields=10) as form:
+            for field, value in form.multi_items():
+                content = value.encode() if isinstance(value, str) else await value.read()
+                if field == "options":
+                    options = content
+                elif field != "files" or isinstance(value, str):
+                    fail(422, f"the form field '{field[:80]}' is not a file named 'files', nor 'options': leave it out")
+                elif value.filename or content:  # a browser sends an empty part for a field in which no file was chosen
+                    uploads.append((value.filename or str(len(uploads)), content))
+    except (MultiPartException, HTTPException) as error:
+        reason = getattr(error, "message", None) or getattr(error, "detail", "")
+        if reason.startswith("Too many files"):
+            fail(413, f"more than {settings.max_documents} files: send fewer at a time")
+        fail(400, f"the multipart body can't be read: {reason}")
+    return uploads, options
+
+
+def _unpack(uploads: list[tuple[str, bytes]]) -> list[Source] | str:
+    """The documents of all uploads; what is too much, if they pass a limit. A zip is read no further than that."""
+    sources: list[Source] = []
+    size = 0
+    for name, content in uploads:
         for item in archive.read_upload(name, content):
-            if item.error:
-                errors.append(DocumentError(id=item.id, error=item.error))
-            else:
-                sources.append((item.id, item.content, "auto", item.title))
-    if len(sources) > settings.max_documents:
-        fail(413, f"{len(sources)} documents are more than {settings.max_documents}: send fewer, or use python -m serving.score")
-    result = await service.analyse_all(sources, options)
-    result["errors"] = [*errors, *result["errors"]]
-    return Response(AnalyzeResponse(**result).model_dump_json(), media_type="application/json")
+            sources.append(Source(item.id, item.content, "auto", item.title, item.error))
+            size += len(item.content)
+            if len(sources) > settings.max_documents:
+                return f"more than {settings.max_documents} documents"
+            if size > settings.max_upload_bytes:
+                return f"more than {settings.max_upload_bytes} bytes once unpacked"
+    return sources
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -110,7 +155,8 @@ async def on_failure(request: Request, error: Exception) -> Response:
 handlers: dict[Any, Any] = {HTTPException: on_http_error, BentoMLException: on_failure}
 site = Starlette(
     routes=[
-        Route("/", index), Route("/page/{name}", page_file), Route("/v1/topics", topics), Route("/v1/info", info),
+        Route("/", index), Route("/page/{name}", page_file), Route("/docs.json", docs),
+        Route("/v1/topics", topics), Route("/v1/info", info),
         Route("/v1/files", files, methods=["POST"]),
     ],
     exception_handlers=handlers,

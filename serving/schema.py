@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic.json_schema import SkipJsonSchema
 
 from serving.settings import get_settings
+
+settings = get_settings()
+# What users send: nothing is guessed, and what they sent is in no message.
+_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 3.0 is 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+AtLeastOne = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+Sentences = Annotated[int, Field(ge=1, le=settings.max_summary_sentences), BeforeValidator(_whole)]
 
 
 class Evidence(BaseModel):
@@ -43,6 +57,10 @@ class Summary(BaseModel):
     sentences: list[SummarySentence]
 
 
+def _no_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
 class _Answer(BaseModel):
     """What is left out (``text``, unless asked for) is absent from the JSON, not null."""
 
@@ -56,11 +74,13 @@ class Analysis(_Answer):
 
     id: str
     title: str
-    topics: list[TopicResult] | None = None
-    summary: Summary | None = None
+    topics: list[TopicResult] | SkipJsonSchema[None] = Field(None, json_schema_extra=_no_default)
+    summary: Summary | SkipJsonSchema[None] = Field(None, json_schema_extra=_no_default)
     warnings: list[str] = Field(description="what reading removed, as 'kind: count'")
     model: str = Field(description="name@version of the model")
-    text: str | None = Field(None, description="the cleaned text, with include_text")
+    text: str | SkipJsonSchema[None] = Field(
+        None, description="the cleaned text, with include_text", json_schema_extra=_no_default
+    )
 
 
 class DocumentError(BaseModel):
@@ -80,16 +100,74 @@ class AnalyzeResponse(BaseModel):
 class Options(BaseModel):
     """How documents are to be analysed."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
+    model_config = _STRICT
 
     topics: list[str] | None = Field(None, description="consider only these topic ids", min_length=1)
     threshold: float | None = Field(None, ge=0, le=1, description="one threshold in place of each topic's own")
-    top_k: int | None = Field(None, ge=1, description="at most so many topics, the best first")
+    top_k: AtLeastOne | None = Field(None, description="at most so many topics, the best first")
     at_least_one: bool = Field(False, description="return the best topic even if none passes its threshold")
-    max_sentences: int | None = Field(
-        None, ge=1, le=get_settings().max_summary_sentences, description="sentences of the summary; left out: by length"
-    )
-    max_chars: int | None = Field(None, ge=1, description="characters of the summary; the best sentence always stays")
+    max_sentences: Sentences | None = Field(None, description="sentences of the summary; left out: by length")
+    max_chars: AtLeastOne | None = Field(None, description="characters of the summary; the best sentence always stays")
     order: Literal["document", "rank"] = Field("document", description="order of the summary's sentences")
     focus: str | None = Field(None, description="a topic id: the summary is about it")
     include_text: bool = Field(False, description="return the cleaned text that the offsets refer to")
+
+
+class DocumentInput(BaseModel):
+    """One document as it was found."""
+
+    model_config = _STRICT
+
+    id: str = Field("", max_length=settings.max_id_chars, description="copied to the answer; left out: its position")
+    title: str = Field("", max_length=settings.max_title_chars, description="left out: taken from the document")
+    text: str = Field(description="text, Markdown with or without front matter, or HTML")
+    format: Literal["auto", "text", "markdown", "html"] = Field("auto", description="auto tells by the content")
+
+
+class AnalyzeRequest(Options):
+    """Documents, and options for all of them."""
+
+    documents: list[DocumentInput] = Field(min_length=1, max_length=settings.max_documents)
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    field: str
+    problem: str
+
+
+class ErrorResponse(_Answer):
+    """Every answer of status 400 and more."""
+
+    error: str = Field(description="what went wrong, and what to do")
+    detail: list[FieldError] | SkipJsonSchema[None] = Field(
+        None, description="with 422: each field that is wrong", json_schema_extra=_no_default
+    )
+
+
+class TopicDescription(BaseModel):
+    """A topic that the model knows."""
+
+    id: str
+    name: str
+    description: str
+    threshold: float = Field(description="the score from which the topic is given")
+
+
+class TopicsResponse(BaseModel):
+    """The model's topics."""
+
+    model: str
+    topics: list[TopicDescription]
+
+
+class InfoResponse(BaseModel):
+    """Model, limits and versions."""
+
+    model: str
+    single_label: bool
+    window_tokens: int
+    metrics: dict[str, Any] = Field(description="of the model, on its test documents")
+    limits: dict[str, int]
+    versions: dict[str, str]

@@ -5,47 +5,29 @@ One BentoML Service, no inner services; documents of concurrent requests are sco
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-
 import asyncio
 import gc
 import logging
-from typing import Any
 
 import bentoml
-from pydantic import BaseModel, ConfigDict, Field
+from bentoml._internal.utils.analytics.usage_stats import do_not_track
 
+from serving import logs
 from serving.analysis import UnknownTopicError, analyse, check_options
 from serving.batching import SCORED, Batcher, OverloadedError
+from serving.charset import decode
 from serving.document import Document
 from serving.http import RequestMiddleware, fail
-from serving.model import Model, ModelError, read_config
+from serving.model import Model, ModelError
 from serving.reading import ReadingError, read
-from serving.routes import site
-from serving.schema import Analysis, AnalyzeResponse, DocumentError, Options
+from serving.routes import Source, site
+from serving.schema import Analysis, AnalyzeRequest, AnalyzeResponse, DocumentError, Options
 from serving.settings import get_settings
 
+do_not_track.cache_clear()  # bentoml's command line asked before serving/__init__.py could answer, and remembers
+logs.install()
 settings = get_settings()
 logger = logging.getLogger("bentoml.serve")
-
-
-class DocumentInput(BaseModel):
-    """One document as it was found."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
-
-    id: str = Field("", max_length=settings.max_id_chars, description="copied to the answer; left out: its position")
-    title: str = Field("", max_length=settings.max_title_chars, description="left out: taken from the document")
-    text: str = Field(description="text, Markdown with or without front matter, or HTML")
-    format: str = Field("auto", pattern="^(auto|text|markdown|html)$", description="auto tells by the content")
-
-
-class Request(Options):
-    """Documents, and options for all of them."""
-
-    documents: list[DocumentInput] = Field(min_length=1, max_length=settings.max_documents)
 
 
 @bentoml.service(
@@ -70,70 +52,89 @@ class Wenzhai:
     @bentoml.on_deployment
     @staticmethod
     def check_model() -> None:
-        """End ``bentoml serve`` at once if there is no usable model: a worker that fails would be restarted for ever."""
+        """End ``bentoml serve`` at once if the model can't be loaded: a worker that fails would be restarted for ever."""
         try:
-            read_config(settings.model)
+            Model.load(settings.model, threads=1)
         except ModelError as error:
-            raise SystemExit(f"wenzhai can't start: {error}") from error
+            raise SystemExit(f"wenzhai can't start: {error}") from None
 
     @bentoml.api(route="/v1/analyze")
-    async def analyze(self, request: Request, /) -> AnalyzeResponse:
+    async def analyze(self, request: AnalyzeRequest, /) -> AnalyzeResponse:
         """Topics with their evidence, and a summary, of each document."""
-        return AnalyzeResponse(**await self.run(request, topics=True, summary=True))
+        return await self.answer(sources_of(request), request)
 
     @bentoml.api(route="/v1/classify")
-    async def classify(self, request: Request, /) -> AnalyzeResponse:
+    async def classify(self, request: AnalyzeRequest, /) -> AnalyzeResponse:
         """Topics with their evidence, of each document."""
-        return AnalyzeResponse(**await self.run(request, topics=True, summary=False))
+        return await self.answer(sources_of(request), request, summary=False)
 
     @bentoml.api(route="/v1/summarize")
-    async def summarize(self, request: Request, /) -> AnalyzeResponse:
+    async def summarize(self, request: AnalyzeRequest, /) -> AnalyzeResponse:
         """An extractive summary of each document."""
-        return AnalyzeResponse(**await self.run(request, topics=False, summary=True))
+        return await self.answer(sources_of(request), request, topics=False)
 
-    async def run(self, request: Request, *, topics: bool, summary: bool) -> dict[str, Any]:
-        """Read, score and analyse; documents that can't be read become errors beside the others."""
-        sources = [(d.id or str(i), d.text, d.format, d.title) for i, d in enumerate(request.documents)]
-        return await self.analyse_all(sources, request, topics=topics, summary=summary)
-
-    async def analyse_all(
-        self, sources: list[tuple[str, bytes | str, str, str]], options: Options, *, topics: bool = True, summary: bool = True
-    ) -> dict[str, Any]:
-        """(id, content, format, title) of each document -> ``{"documents": [Analysis], "errors": [DocumentError]}``."""
+    async def answer(
+        self, sources: list[Source], options: Options, *, topics: bool = True, summary: bool = True
+    ) -> AnalyzeResponse:
+        """Read, score and analyse documents; those for which that fails become errors beside the others."""
         try:
             check_options(options, self.model)
         except UnknownTopicError as error:
             fail(422, str(error))
-        documents, errors = await asyncio.to_thread(read_all, sources)
+        seconds = settings.request_timeout_seconds
         try:
-            scores = await asyncio.wait_for(self.batcher.score(documents), settings.request_timeout_seconds)
+            results = await asyncio.wait_for(self._results(sources, options, topics, summary), seconds)
         except OverloadedError:
             fail(429, f"the service is busy: try again in {settings.retry_after_seconds} seconds")
         except asyncio.TimeoutError:
-            fail(504, f"no answer within {settings.request_timeout_seconds} seconds: send fewer or shorter documents")
-        analyses: list[Analysis] = await asyncio.to_thread(
-            lambda: [analyse(d, s, self.model, options, topics=topics, summary=summary) for d, s in zip(documents, scores)]
-        )
-        SCORED.labels("ok").inc(len(documents))
+            fail(504, f"no answer within {seconds} seconds: send fewer or shorter documents")
+        analyses = [result for result in results if isinstance(result, Analysis)]
+        errors = [result for result in results if isinstance(result, DocumentError)]
+        SCORED.labels("ok").inc(len(analyses))
         SCORED.labels("error").inc(len(errors))
-        return {"documents": analyses, "errors": errors}
+        return AnalyzeResponse(documents=analyses, errors=errors)
+
+    async def _results(
+        self, sources: list[Source], options: Options, topics: bool, summary: bool
+    ) -> list[Analysis | DocumentError]:
+        found = await asyncio.to_thread(lambda: [read_source(source) for source in sources])
+        documents = [item for item in found if isinstance(item, Document)]
+        scores = iter(await self.batcher.score(documents))
+
+        def finish(item: Document | DocumentError) -> Analysis | DocumentError:
+            if isinstance(item, DocumentError):
+                return item
+            score = next(scores)
+            if isinstance(score, BaseException):
+                return DocumentError(id=item.id, error="the document could not be scored; the service's log says where it failed")
+            return analyse(item, score, self.model, options, topics=topics, summary=summary)
+
+        return await asyncio.to_thread(lambda: [finish(item) for item in found])
 
 
-def read_all(sources: list[tuple[str, bytes | str, str, str]]) -> tuple[list[Document], list[DocumentError]]:
-    """Read documents; those that can't be read come back as errors, in order."""
-    documents: list[Document] = []
-    errors: list[DocumentError] = []
-    for id, content, format, title in sources:
-        try:
-            if len(content) > settings.max_document_chars * (1 if isinstance(content, str) else 4):
-                raise ReadingError(f"the document is longer than {settings.max_document_chars} characters: split it")
-            documents.append(read(content, format=format, title=title, id=id))
-        except ReadingError as error:
-            errors.append(DocumentError(id=id, error=str(error)))
-        except Exception as error:  # a fault in reading one document must not fail the others
-            logger.error("reading a document failed: %s", type(error).__name__)
-            errors.append(DocumentError(id=id, error="the document could not be read; send it as plain text"))
-    return documents, errors
+def sources_of(request: AnalyzeRequest) -> list[Source]:
+    """The documents of a request; a document without an id is called by its position."""
+    return [Source(d.id or str(i), d.text, d.format, d.title) for i, d in enumerate(request.documents)]
+
+
+def read_source(source: Source) -> Document | DocumentError:
+    """Read one document, or say why it can't be read."""
+    if source.error:
+        return DocumentError(id=source.id, error=source.error)
+    limit = settings.max_document_chars
+    too_long = DocumentError(id=source.id, error=f"the document is longer than {limit} characters: split it")
+    if len(source.content) > limit * (1 if isinstance(source.content, str) else 4):  # no character has more than 4 bytes
+        return too_long
+    try:
+        content = source.content if isinstance(source.content, str) else decode(source.content)
+        if len(content) > limit:
+            return too_long
+        return read(content, format=source.format, title=source.title, id=source.id)
+    except ReadingError as error:
+        return DocumentError(id=source.id, error=str(error))
+    except Exception:  # a fault in reading one document must not fail the others
+        logger.exception("reading a document failed")
+        return DocumentError(id=source.id, error="the document could not be read; send it as plain text")
 
 
 Wenzhai.add_asgi_middleware(RequestMiddleware, settings=settings)

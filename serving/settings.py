@@ -10,7 +10,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     max_document_chars: int = Field(200_000, ge=1, description="characters of one document, as received")
     max_request_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one request body")
     max_file_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one document in an archive or upload")
+    max_upload_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of the documents of one upload, once unpacked")
     max_id_chars: int = Field(256, ge=1)
     max_title_chars: int = Field(1_000, ge=1)
 
@@ -43,6 +44,9 @@ class Settings(BaseSettings):
     # One forward pass
     max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass")
 
+    # The batch command
+    part_documents: int = Field(128, ge=1, description="documents of one part of the results: what a stop can cost")
+
     # Answers
     evidence_sentences: int = Field(3, ge=1, description="most evidence sentences of one topic")
     max_summary_sentences: int = Field(20, ge=1, description="most a request may ask for")
@@ -50,5 +54,9 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """Read the environment once a process."""
-    return Settings()
+    """Read the environment once a process; a value that can't be used ends the process with a sentence."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (f"WENZHAI_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        raise SystemExit(f"wenzhai can't start: {'; '.join(wrong)}") from None

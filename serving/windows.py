@@ -62,9 +62,13 @@ class Window:
 
 def split_windows(document: Document, tokenizer: Tokenizer, config: WindowConfig) -> list[Window]:
     """Cut a document into windows at sentence ends; every token of every sentence is in exactly one window."""
+    if tokenizer.truncation or tokenizer.padding:  # some encoders' tokenizer.json asks for them
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
     texts = [normalise(text) for text in [document.title, *document.sentence_texts()]]
     encoded = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    title, sentences = encoded[0][: config.max_title_tokens], encoded[1:]
+    # In a small window the title must leave room for the sentences.
+    title, sentences = encoded[0][: min(config.max_title_tokens, config.max_tokens // 2 - 2)], encoded[1:]
     head = [config.cls, *title, config.sep] if title else [config.cls]
     title_pieces = [Piece(TITLE, 1, 1 + len(title))] if title else []
     room = config.max_tokens - len(head) - 1

@@ -13,6 +13,7 @@ from training.loop import Prediction
 from training.metrics import key_sentence_f1
 
 _OFFSET_PENALTY = 2.0  # keeps the offsets of scarce topics near the common one
+_SLOPE_PENALTY = 0.5  # keeps the slope finite where the dev part is told apart without error
 _GRID = np.round(np.arange(0.1, 0.91, 0.02), 2)
 _POOLED_SHARE = 0.5  # weight of all topics' counts in the choice of one topic's threshold
 _REDUNDANCY = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
@@ -28,12 +29,13 @@ def fit_calibration(logits: np.ndarray, truth: np.ndarray, single_label: bool) -
 
     def loss(parameters: np.ndarray) -> float:
         slope, offsets = np.exp(parameters[0]), parameters[1:]
+        prior = _SLOPE_PENALTY * parameters[0] ** 2
         if single_label:
             z = logits * slope
-            return float((np.logaddexp.reduce(z, axis=1) - (z * truth).sum(axis=1)).mean())
+            return float((np.logaddexp.reduce(z, axis=1) - (z * truth).sum(axis=1)).sum() + prior) / len(truth)
         z = logits * slope + offsets
         spread = offsets - offsets.mean()
-        return float((np.logaddexp(0, z) - z * truth).sum() + _OFFSET_PENALTY * (spread @ spread)) / len(truth)
+        return float((np.logaddexp(0, z) - z * truth).sum() + prior + _OFFSET_PENALTY * (spread @ spread)) / len(truth)
 
     fitted = minimize(loss, np.zeros(1 + topics), method="L-BFGS-B").x
     return float(np.exp(fitted[0])), np.zeros(topics) if single_label else fitted[1:]

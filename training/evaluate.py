@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +19,12 @@ from rich.table import Table
 from tqdm import tqdm
 
 from serving.analysis import choose_sentences, select_topics, sentence_budget
-from serving.model import Model, ModelError
-from serving.reading import ReadingError, read
+from serving.document import Document
+from serving.model import Model, ModelError, read_config
 from serving.schema import Options
 from serving.settings import get_settings
-from training.data import DataError, Row, Topic, read_rows
-from training.examples import key_labels
+from training.data import DataError, Row, Topic, try_rows
+from training.examples import key_labels, read_documents
 from training.metrics import key_sentence_f1, summary_rouge, topic_metrics
 
 _GROUP = 64  # documents scored together
@@ -36,9 +37,13 @@ _GROUP = 64  # documents scored together
 def main(model: Path, data: str, json_file: Path | None) -> None:
     """Command line."""
     try:
-        loaded = Model.load(model, threads=_threads())
-        rows = read_rows(data, single_label=loaded.single_label, topics=[Topic(t.id, t.name) for t in loaded.topics])
-        figures = evaluate(loaded, rows, progress=True)
+        config = read_config(model)
+        topics = [Topic(topic["id"], topic["name"]) for topic in config["topics"]]
+        reading = try_rows(data, single_label=config["single_label"], topics=topics)
+        documents = read_documents(reading.rows, reading.problems, progress=True)
+        if reading.problems:
+            raise DataError(reading.problems)
+        figures = evaluate(model, reading.rows, documents, progress=True)
     except DataError as error:
         click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
         sys.exit(2)
@@ -51,33 +56,33 @@ def main(model: Path, data: str, json_file: Path | None) -> None:
 
 
 def _threads() -> int:
-    import os
-
     return os.cpu_count() or 1
 
 
-def evaluate(model: Model | Path, rows: Sequence[Row], progress: bool = False) -> dict[str, Any]:
+def evaluate(
+    model: Model | Path, rows: Sequence[Row], documents: dict[str, Document] | None = None, progress: bool = False
+) -> dict[str, Any]:
     """Figures of design.md's ``--json``; null where the rows lack the labels.
+
+    ``documents`` are those of the rows, by ``Row.where``, if they have been read already.
 
     Raises:
         DataError: a row's text can't be read.
     """
+    problems: list[str] = []
+    documents = read_documents(rows, problems) if documents is None else documents
+    if problems:
+        raise DataError(problems)
     if isinstance(model, Path):
         model = Model.load(model, threads=_threads())
     ids = [topic.id for topic in model.topics]
     truth, scores, decided, gold, chosen, references, summaries = [], [], [], [], [], [], []
-    problems = []
     bar = tqdm(total=len(rows), desc="evaluating", unit="doc", disable=not progress, mininterval=1)
     for start in range(0, len(rows), _GROUP):
-        documents, kept = [], []
-        for row in rows[start : start + _GROUP]:
-            try:
-                documents.append(read(row.text, title=row.title, id=row.id))
-                kept.append(row)
-            except ReadingError as error:
-                problems.append(f"{row.where}: {error}")
-        for document, row, result in zip(documents, kept, model.score(documents, get_settings().max_batch_tokens)):
-            if row.topics is not None:
+        kept = rows[start : start + _GROUP]
+        group = [documents[row.where] for row in kept]
+        for document, row, result in zip(group, kept, model.score(group, get_settings().max_batch_tokens)):
+            if row.topics is not None and ids:
                 given = {topic.id for topic in select_topics(document, result, model, Options())}
                 truth.append([topic in row.topics for topic in ids])
                 decided.append([topic in given for topic in ids])
@@ -85,14 +90,12 @@ def evaluate(model: Model | Path, rows: Sequence[Row], progress: bool = False) -
             marked = key_labels(document, row)
             sentences = document.sentence_texts()
             picked = choose_sentences(sentences, result.salience, sentence_budget(len(document.text)), model.redundancy)
-            gold.append(set(np.flatnonzero(marked).tolist()) if marked is not None and row.key_sentences else set())
+            gold.append(set(np.flatnonzero(marked).tolist()) if row.key_sentences else set())
             chosen.append(set(picked))
             references.append(row.summary or "\n".join(row.key_sentences or ()))
             summaries.append("\n".join(sentences[i] for i in sorted(picked)))
-        bar.update(len(rows[start : start + _GROUP]))
+        bar.update(len(kept))
     bar.close()
-    if problems:
-        raise DataError(problems)
     figures: dict[str, Any] = dict.fromkeys(
         ("n", "micro_f1", "macro_f1", "exact_match", "accuracy", "map", "ece", "per_topic")
     )

@@ -1,8 +1,7 @@
-"""All that a training run reads: topics, rows, documents. What is wrong with any of them is said at once, before a model loads."""
+"""All that a training run reads: topics, rows, documents. What is wrong with them is said at once, before a model loads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +16,12 @@ DEV_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Inputs:
-    """Topics, and for the training and the dev part the rows and their documents, in the same order."""
+    """Topics, the rows of the training and the dev part, and the documents of all rows by ``Row.where``."""
 
     topics: list[Topic]
     train: list[Row]
     dev: list[Row]
-    documents: dict[str, Document]  # by Row.where
-
-    def documents_of(self, rows: Sequence[Row]) -> list[Document]:
-        """The documents of rows."""
-        return [self.documents[row.where] for row in rows]
+    documents: dict[str, Document]
 
 
 def load_inputs(

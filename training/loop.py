@@ -1,15 +1,16 @@
 """The training loop: batches of whole documents, two losses, dev score, early stopping, exact resumption.
 
 On top of Hugging Face Accelerate, so ``torchrun`` and ``accelerate launch`` work; every process takes its part of each
-batch. Batches are a function of seed and epoch, so a resumed run sees what an uninterrupted one would have seen.
+batch. Gradients are summed over processes here and not by DistributedDataParallel, which allows neither several forward
+passes a step, nor heads that a batch's rows don't teach, nor a process without a row. Batches are a function of seed and
+epoch, so a resumed run sees what an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from transformers import get_linear_schedule_with_warmup
 
 from serving.windows import collate, plan_batches
+from training.checkpoints import Checkpoints
 from training.examples import Example, epoch_batches, flat_windows
 from training.network import Network, merge_pieces
 
@@ -63,6 +65,7 @@ class Loop:
 
     def __init__(self, network: Network, pad: int, config: LoopConfig, accelerator: Accelerator, folder: Path) -> None:
         self.config, self.pad, self.accelerator, self.folder = config, pad, accelerator, folder
+        self.checkpoints = Checkpoints(folder, accelerator)
         heads = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
         optimizer = torch.optim.AdamW(
             [
@@ -73,7 +76,10 @@ class Loop:
             fused=True,
         )
         self.raw = network
-        self.network, self.optimizer = accelerator.prepare(network, optimizer)
+        prepared = accelerator.prepare_model(network, evaluation_mode=True)  # placed and kept in checkpoints, not distributed
+        # Without the autocast that Accelerate puts into ``forward``: exports and exact predictions would be cast too.
+        self.network = accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+        self.optimizer = accelerator.prepare_optimizer(optimizer)
 
     def run(self, train: Sequence[Example], dev: Sequence[Example], score: Score, *, resume: bool, name: str) -> dict:
         """Train until the dev score has not risen for ``patience`` epochs. Returns the history."""
@@ -83,9 +89,12 @@ class Loop:
             self.optimizer, round(config.warmup * steps * config.epochs), steps * config.epochs
         )
         acc.register_for_checkpointing(self.schedule)
-        state = {"name": name, "epoch": 0, "step": 0, "best": -1.0, "best_epoch": -1, "loss": 0.0, "history": []}
+        state = {
+            "name": name, "processes": acc.num_processes, "epoch": 0, "step": 0, "best": -1.0, "best_epoch": -1, "loss": 0.0,
+            "history": [],
+        }
         if resume:
-            state = self._restore(state)
+            state = self.checkpoints.restore(state)
         while state["epoch"] < config.epochs and state["epoch"] - state["best_epoch"] <= config.patience:
             epoch = state["epoch"]
             batches = epoch_batches(train, config.batch_size, config.seed, epoch)
@@ -97,12 +106,15 @@ class Loop:
             for step in range(state["step"], len(batches)):
                 mine = batches[step][acc.process_index :: acc.num_processes]
                 loss = self._step([train[i] for i in mine], len(batches[step]))
+                if not math.isfinite(loss):
+                    raise ValueError(f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}; try a lower --learning-rate")
                 state["loss"] += loss
                 state["step"] = step + 1
-                bar.set_postfix(loss=f"{state['loss'] / (step + 1):.4f}", dev=f"{state['best']:.4f}", refresh=False)
+                best = f"{state['best']:.4f}" if state["best_epoch"] >= 0 else "–"
+                bar.set_postfix(loss=f"{state['loss'] / (step + 1):.4f}", dev=best, refresh=False)
                 bar.update()
                 if (step + 1) % config.checkpoint_every == 0 and step + 1 < len(batches):
-                    self._save(state)
+                    self.checkpoints.save(state)
             bar.close()
             value = score(dev, self.predict(dev))
             state["history"].append({"epoch": epoch + 1, "loss": round(state["loss"] / len(batches), 5), "dev": round(value, 5)})
@@ -113,25 +125,36 @@ class Loop:
                     self.folder.mkdir(parents=True, exist_ok=True)
                     save_file(_tensors(self.raw), self.folder / "best.safetensors")
             state.update(epoch=epoch + 1, step=0, loss=0.0)
-            self._save(state)
+            self.checkpoints.save(state)
         acc.wait_for_everyone()
         self.raw.load_state_dict(load_file(self.folder / "best.safetensors"))
         return state
 
     def _step(self, examples: Sequence[Example], total: int) -> float:
-        """One optimizer step over this process's part of a batch of ``total`` documents; returns its loss."""
+        """One optimizer step over this process's part of a batch of ``total`` documents; returns the batch's mean loss."""
         self.optimizer.zero_grad()
-        if examples:
+        loss = torch.zeros((), device=self.accelerator.device)
+        if examples:  # a last batch may be smaller than the number of processes
             with self.accelerator.autocast():
                 outputs = self._forward(examples)
-            loss = self._loss(examples, outputs) * (self.accelerator.num_processes / total)
-        else:  # a last batch smaller than the number of processes
-            loss = sum(p.sum() for p in self.network.parameters()) * 0.0
-        self.accelerator.backward(loss)
+            loss = self._loss(examples, outputs) / total
+            self.accelerator.backward(loss)
+        if self.accelerator.num_processes > 1:
+            loss = self._sum_over_processes(loss.detach())
         self.accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.schedule.step()
         return float(loss.detach())
+
+    def _sum_over_processes(self, loss: torch.Tensor) -> torch.Tensor:
+        """Sum gradients and the loss; a parameter without gradient here may have one elsewhere."""
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([loss.reshape(1), *(gradient.ravel() for gradient in gradients)])
+        flat = self.accelerator.reduce(flat, "sum")
+        for parameter, part in zip(parameters, flat[1:].split([p.numel() for p in parameters])):
+            parameter.grad = part.view_as(parameter).clone()
+        return flat[0]
 
     def _forward(self, examples: Sequence[Example]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each document: pooled logits [T], and the scores of its sentences [N, T + 1]."""
@@ -174,8 +197,8 @@ class Loop:
         return total
 
     @torch.no_grad()
-    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """Outputs for all examples, on every process."""
+    def predict(self, examples: Sequence[Example], exact: bool = False) -> list[Prediction]:
+        """Outputs for all examples, on every process; ``exact`` in f32 whatever arithmetic training uses."""
         self.network.eval()
         acc = self.accelerator
         mine = list(range(acc.process_index, len(examples), acc.num_processes))
@@ -183,7 +206,7 @@ class Loop:
         found: list[tuple[int, Prediction]] = []
         for start in range(0, len(mine), 32):
             part = mine[start : start + 32]
-            with acc.autocast():
+            with nullcontext() if exact else acc.autocast():
                 outputs = self._forward([examples[i] for i in part])
             found.extend(
                 (i, Prediction(logits.cpu().numpy(), sentences.cpu().numpy())) for i, (logits, sentences) in zip(part, outputs)
@@ -191,36 +214,6 @@ class Loop:
         if acc.num_processes > 1:
             found = gather_object(found)
         return [prediction for _, prediction in sorted(found, key=lambda pair: pair[0])]
-
-    def _save(self, state: dict) -> None:
-        """Write a checkpoint beside the last one, then put it in its place: a kill leaves one or the other whole."""
-        fresh, last = self.folder / "fresh", self.folder / "last"
-        if self.accelerator.is_main_process:
-            shutil.rmtree(fresh, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(fresh))
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            (fresh / "state.json").write_text(json.dumps(state))
-            shutil.rmtree(last, ignore_errors=True)
-            fresh.rename(last)
-        self.accelerator.wait_for_everyone()
-
-    def _restore(self, state: dict) -> dict:
-        for name in ("last", "fresh"):
-            file = self.folder / name / "state.json"
-            if file.is_file():
-                saved = json.loads(file.read_text())
-                if saved["name"] != state["name"]:
-                    raise ValueError(
-                        f"the checkpoint in {self.folder} belongs to a run with other data or settings; "
-                        "start without --resume, or with the same command line"
-                    )
-                self.accelerator.load_state(str(self.folder / name))
-                self.accelerator.print(f"resuming at epoch {saved['epoch'] + 1}, step {saved['step']}")
-                return saved
-        self.accelerator.print("nothing to resume from: starting anew")
-        return state
 
 
 def _tensors(network: Network) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score
 
 from training.rouge import rouge
 
@@ -20,7 +20,9 @@ def topic_metrics(
 
     ``map`` is the mean over topics with a positive of average precision; ``macro_f1`` is over those topics too.
     """
-    precision, recall, f1, support = precision_recall_fscore_support(truth, decided, average=None, zero_division=0)
+    # Counted here: scikit-learn takes a single column for a binary problem, and averages its two classes.
+    hits, support, given = (truth * decided).sum(axis=0), truth.sum(axis=0), decided.sum(axis=0)
+    precision, recall, f1 = _ratio(hits, given), _ratio(hits, support), _ratio(2 * hits, support + given)
     per_topic = {}
     for i, topic in enumerate(topic_ids):
         ap = float(average_precision_score(truth[:, i], scores[:, i])) if support[i] else None
@@ -31,7 +33,7 @@ def topic_metrics(
     present = [row for row in per_topic.values() if row["support"]]
     return {
         "n": len(truth),
-        "micro_f1": float(f1_score(truth, decided, average="micro", zero_division=0)),
+        "micro_f1": float(_ratio(2 * hits.sum(), support.sum() + given.sum())),
         "macro_f1": float(np.mean([row["f1"] for row in present])) if present else None,
         "exact_match": float((truth == decided).all(axis=1).mean()),
         "accuracy": float((truth.argmax(1) == scores.argmax(1)).mean()) if single_label else None,
@@ -39,6 +41,10 @@ def topic_metrics(
         "ece": expected_calibration_error(truth, scores),
         "per_topic": per_topic,
     }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return part / np.maximum(whole, 1)
 
 
 def expected_calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:

@@ -27,17 +27,19 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from sklearn.metrics import average_precision_score
 
+from serving.model import read_config
 from serving.settings import ROOT
 from training import calibrate, export
-from training.data import DataError, Topic, check_positives, read_rows, read_topics, topics_of
+from training.data import DataError
 from training.evaluate import evaluate, print_table
-from training.examples import Example, make_examples, split_dev
+from training.examples import Example, make_examples
+from training.inputs import load_inputs
 from training.loop import Loop, LoopConfig, Prediction
 from training.metrics import key_sentence_f1
-from training.network import Network, load_encoder, window_config
+from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
 
 MAX_TITLE_TOKENS = 48
-DEV_SHARE = 0.1
+_CHECKED = 100  # dev documents on which the exported graph is compared
 HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
 
 
@@ -63,7 +65,8 @@ def main(**options: Any) -> None:
     try:
         train(**options)
     except DataError as error:
-        click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
+        if _is_first():
+            click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
         sys.exit(2)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
@@ -79,18 +82,25 @@ def train(
         DataError: all that is wrong with the rows.
         ValueError: settings that can't work together.
     """
+    inputs = load_inputs(data, dev, topics_file, single_label, seed, progress=_is_first())
+    topics, ids = inputs.topics, [topic.id for topic in inputs.topics]
+    if output.resolve() == Path(encoder).resolve():
+        raise ValueError(f"--output {output}: is the encoder's own folder; name another")
+    output.mkdir(parents=True, exist_ok=True)
     accelerator = _accelerator(device)
     set_seed(seed)
-    topics, train_rows, dev_rows = _rows(data, dev, topics_file, single_label, seed)
     module, tokenizer, heads = load_encoder(encoder)
-    _keep_layers(module, layers)
-    windows = window_config(tokenizer, min(window, getattr(module.config, "max_position_embeddings", window)), MAX_TITLE_TOKENS)
+    if layers is not None:
+        keep_layers(module, layers)
+    window = longest_window(module, window)
+    windows = window_config(tokenizer, window, min(MAX_TITLE_TOKENS, window // 4))
     network = Network(module, len(topics))
-    _start_heads(network, heads)
-    show = accelerator.is_main_process
-    ids = [topic.id for topic in topics]
-    train_set = make_examples(train_rows, ids, tokenizer.backend_tokenizer, windows, show)
-    dev_set = make_examples(dev_rows, ids, tokenizer.backend_tokenizer, windows, show)
+    if heads:
+        start_heads(network, heads, [topic["id"] for topic in read_config(Path(encoder))["topics"]], ids)
+    set_seed(seed, device_specific=True)  # each process drops out other units
+    train_set, dev_set = (
+        make_examples(rows, ids, tokenizer.backend_tokenizer, windows, inputs.documents) for rows in (inputs.train, inputs.dev)
+    )
     accelerator.print(
         f"{len(train_set)} training and {len(dev_set)} dev documents, {len(topics)} topics, "
         f"{sum(e.tokens for e in train_set):,} tokens an epoch, on {accelerator.device}, {accelerator.mixed_precision}"
@@ -104,16 +114,18 @@ def train(
         shutil.rmtree(checkpoints, ignore_errors=True)
     accelerator.wait_for_everyone()
     loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
-    name = _fingerprint(train_rows + dev_rows, ids, settings, encoder, windows)
+    name = _fingerprint(inputs.train + inputs.dev, ids, settings, encoder, windows)
     state = loop.run(train_set, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
-    predictions = loop.predict(dev_set)
+    before = loop.predict(dev_set[:_CHECKED], exact=True)
+    export.to_half(loop.raw)
+    predictions = loop.predict(dev_set, exact=True)
     if accelerator.is_main_process:
         notes = {"training": {
             "data": Path(data).name, "documents": len(train_set), "dev_documents": len(dev_set), "seed": seed,
             "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "learning_rate": learning_rate,
             "batch_size": batch_size, "history": state["history"],
         }}
-        _finish(output, loop.raw, tokenizer, windows, topics, dev_set, predictions, single_label, encoder, notes)
+        _finish(output, loop.raw, tokenizer, windows, topics, dev_set, predictions, before, single_label, encoder, notes)
         shutil.rmtree(checkpoints)
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -141,47 +153,17 @@ def _accelerator(device: str) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: there is no CUDA device here; use --device cpu or auto")
     cpu = device == "cpu" or not torch.cuda.is_available()
+    if not cpu:  # the same model twice: CUDA's fastest kernels add up in any order
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
     fast_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported() if cpu else torch.cuda.is_bf16_supported()
     return Accelerator(cpu=cpu, mixed_precision="bf16" if fast_bf16 else "no")
 
 
-def _rows(data: str, dev: str | None, topics_file: Path | None, single_label: bool, seed: int) -> tuple[list[Topic], list, list]:
-    problems: list[str] = []
-    loaded: list[list] = []
-    topics = read_topics(topics_file) if topics_file else None
-    for source in [data, *([dev] if dev else [])]:
-        try:
-            loaded.append(read_rows(source, single_label=single_label, topics=topics))
-        except DataError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise DataError(problems)
-    topics = topics or topics_of(loaded[0])
-    if not topics and any(row.topics is not None for row in loaded[0]):
-        raise DataError([f"{data}: no row has a topic; name the topics with --topics, and label some rows"])
-    check_positives(loaded[0], topics, data)
-    if dev:
-        return topics, loaded[0], loaded[1]
-    if len(loaded[0]) < 4:
-        raise DataError([f"{data}: {len(loaded[0])} rows are too few to split a dev part off; give one with --dev"])
-    return topics, *split_dev(loaded[0], DEV_SHARE, seed)
-
-
-def _keep_layers(module: torch.nn.Module, layers: int | None) -> None:
-    """Keep the bottom layers, which lose least (of six, the bottom ones beat every second one by two points)."""
-    if layers is None:
-        return
-    stack = getattr(getattr(module, "encoder", None), "layer", None)
-    if stack is None or layers > len(stack):
-        raise ValueError(f"--layers {layers}: this encoder has {'no layer stack to cut' if stack is None else len(stack)}")
-    module.encoder.layer = stack[:layers]
-    module.config.num_hidden_layers = layers
-
-
-def _start_heads(network: Network, heads: dict[str, torch.Tensor]) -> None:
-    """Take over the heads of a model folder where they fit: the salience head always, topics if there are as many."""
-    own = network.state_dict()
-    network.load_state_dict({k: v for k, v in heads.items() if k in own and own[k].shape == v.shape}, strict=False)
+def _is_first() -> bool:
+    """Whether this is the process that speaks, where torchrun started several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _fingerprint(rows: Sequence[Any], ids: Sequence[str], settings: LoopConfig, encoder: str, windows: Any) -> str:
@@ -192,7 +174,11 @@ def _fingerprint(rows: Sequence[Any], ids: Sequence[str], settings: LoopConfig, 
     return digest.hexdigest()
 
 
-def _finish(output, network, tokenizer, windows, topics, dev_set, predictions, single_label, encoder, notes) -> None:
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _finish(output, network, tokenizer, windows, topics, dev_set, predictions, before, single_label, encoder, notes) -> None:
     """Calibrate on the dev part, export, check the export, and print what the dev part says."""
     labelled = [(e.topics, p.logits) for e, p in zip(dev_set, predictions) if e.topics is not None]
     slope, offsets, thresholds = 1.0, np.zeros(len(topics)), np.full(len(topics), 0.5)
@@ -200,16 +186,19 @@ def _finish(output, network, tokenizer, windows, topics, dev_set, predictions, s
         truth, logits = (np.stack(x) for x in zip(*labelled))
         slope, offsets = calibrate.fit_calibration(logits, truth, single_label)
         if not single_label:
-            thresholds = calibrate.choose_thresholds(1 / (1 + np.exp(-(logits * slope + offsets))), truth)
+            thresholds = calibrate.choose_thresholds(_sigmoid(logits * slope + offsets), truth)
     redundancy = calibrate.choose_redundancy(dev_set, predictions)
     origin = Path(encoder).name if Path(encoder).exists() else encoder
     export.export(
         output, network, tokenizer, windows, topics, thresholds, (slope, offsets), redundancy, single_label, origin, notes
     )
-    gaps = export.check(output, dev_set[:100], predictions)
+    checked = dev_set[:_CHECKED]
+    gaps = export.check(output, checked, predictions)
+    rounding = max(float(np.abs(_sigmoid(a.logits) - _sigmoid(b.logits)).max(initial=0)) for a, b in zip(before, predictions))
     click.echo(
-        f"exported graph against the trained network, largest difference of a score over {min(len(dev_set), 100)} documents: "
-        + ", ".join(f"{gap:.5f} in {name}" for name, gap in gaps.items())
+        f"exported graph against the trained network, largest difference of a score over {len(checked)} documents: "
+        + ", ".join(f"{gap:.6f} in {name}" for name, gap in gaps.items())
+        + f"; storing the weights as fp16 moved the network's own scores by at most {rounding:.6f}"
     )
     click.echo("dev part:")
     print_table(evaluate(output, [example.row for example in dev_set]))

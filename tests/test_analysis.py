@@ -1,0 +1,181 @@
+"""Topics, evidence and summaries from given scores, under every option."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.analysis import UnknownTopicError, analyse, check_options, choose_sentences, sentence_budget
+from serving.document import Document
+from serving.model import Scores, TopicInfo
+from serving.schema import Options
+
+SENTENCES = ["医院开展基因筛查。", "孕妇可以免费检测𠮷。", "公司完成新一轮融资！", "天气晴朗。", "医院开展了基因筛查。"]
+TEXT = "\n".join(SENTENCES)
+SALIENCE = [0.9, 0.5, 0.7, 0.1, 0.89]
+EVIDENCE = [[0.9, 0.1, 0.2], [0.85, 0.2, 0.1], [0.1, 0.6, 0.3], [0.0, 0.0, 0.1], [0.4, 0.1, 0.1]]
+
+
+def model(**changes: Any) -> Any:
+    topics = [TopicInfo("a", "甲", "", 0.5), TopicInfo("b", "乙", "", 0.4), TopicInfo("c", "丙", "", 0.5)]
+    return SimpleNamespace(**{"topics": topics, "single_label": False, "redundancy": 0.0, "name": "m@1", **changes})
+
+
+def run(
+    topics: tuple[float, ...] = (0.7, 0.45, 0.3), document: Document | None = None, single_label: bool = False, **options: Any
+) -> Any:
+    document = document or Document(TEXT, title="标题", id="x", warnings=("tags_removed: 1",))
+    count = len(document.sentences)
+    scores = Scores(
+        np.float32(topics), np.float32((EVIDENCE * count)[:count]), np.float32((SALIENCE * count)[:count]), np.float32(topics)
+    )
+    return analyse(document, scores, model(single_label=single_label), Options(**options))
+
+
+def ids(**options: Any) -> list[str]:
+    return [topic.id for topic in run(**options).topics]
+
+
+def test_topics_pass_their_own_thresholds_the_best_first() -> None:
+    assert ids() == ["a", "b"]
+    assert ids(topics=(0.45, 0.9, 0.5)) == ["b", "c"]  # a threshold is passed by reaching it
+    assert ids(topics=(0.1, 0.1, 0.1)) == []
+
+
+@pytest.mark.parametrize("options, expected", [
+    ({"threshold": 0.0}, ["a", "b", "c"]), ({"threshold": 0.6}, ["a"]), ({"threshold": 1.0}, []),
+    ({"top_k": 1}, ["a"]), ({"top_k": 9}, ["a", "b"]), ({"threshold": 0.0, "top_k": 2}, ["a", "b"]),
+    ({"threshold": 0.99, "at_least_one": True}, ["a"]), ({"at_least_one": True}, ["a", "b"]),
+])
+def test_options_of_topics(options: dict, expected: list[str]) -> None:
+    assert ids(**options) == expected
+
+
+def test_only_the_topics_asked_for() -> None:
+    document = Document(TEXT)
+    scores = Scores(np.float32([0.7, 0.45, 0.3]), np.float32(EVIDENCE), np.float32(SALIENCE), np.float32([0, 0, 0]))
+
+    def only(*topics: str, **options: Any) -> list[str]:
+        return [t.id for t in analyse(document, scores, model(), Options(topics=list(topics), **options)).topics]
+
+    assert only("b", "c") == ["b"] and only("c") == [] and only("c", at_least_one=True) == ["c"]
+
+
+def test_single_label_gives_the_best_unless_a_threshold_is_asked_for() -> None:
+    assert ids(topics=(0.2, 0.45, 0.35), single_label=True) == ["b"]
+    assert ids(topics=(0.2, 0.45, 0.35), single_label=True, threshold=0.6) == []
+    assert ids(topics=(0.2, 0.45, 0.35), single_label=True, threshold=0.6, at_least_one=True) == ["b"]
+    assert ids(topics=(0.2, 0.45, 0.35), single_label=True, threshold=0.0, top_k=2) == ["b", "c"]
+
+
+def test_unknown_topics_are_named_with_those_there_are() -> None:
+    for options in (Options(topics=["a", "x"]), Options(focus="x")):
+        with pytest.raises(UnknownTopicError, match="unknown topic 'x'.*a, b, c"):
+            check_options(options, model())
+    check_options(Options(topics=["a"], focus="b"), model())
+
+
+def test_quotations_are_exact_and_say_where_they_stand() -> None:
+    analysis = run(include_text=True, threshold=0.0)
+    quotes = [*analysis.summary.sentences, *(e for topic in analysis.topics for e in topic.evidence)]
+    assert analysis.text == TEXT and len(quotes) >= 4
+    for quote in quotes:
+        assert TEXT[quote.offset : quote.offset + quote.length] == quote.text in SENTENCES
+    assert (analysis.id, analysis.title, analysis.model, analysis.warnings) == ("x", "标题", "m@1", ["tags_removed: 1"])
+    assert "text" not in run().model_dump() and run().text is None
+
+
+def test_evidence_is_the_best_sentence_and_those_near_it() -> None:
+    first, second, third = run(threshold=0.0).topics
+    assert [e.text for e in first.evidence] == SENTENCES[:2] and first.evidence[0].score == 0.9
+    assert [e.text for e in second.evidence] == [SENTENCES[2]]
+    assert [e.text for e in third.evidence] == [SENTENCES[2]]  # never none, however low
+
+
+@pytest.mark.parametrize("characters, sentences", [
+    (1, 1), (199, 1), (200, 2), (499, 2), (500, 3), (1499, 3), (1500, 5), (10**6, 5),
+])
+def test_budget_by_length(characters: int, sentences: int) -> None:
+    assert sentence_budget(characters) == sentences
+
+
+@pytest.mark.parametrize("characters, sentences", [(150, 1), (300, 2), (1000, 3), (3000, 5)])
+def test_summary_keeps_the_budget(characters: int, sentences: int) -> None:
+    han = [chr(0x4E00 + i) for i in range(4 * (characters // 6))]
+    document = Document("".join("".join(han[i : i + 4]) + "。\n" for i in range(0, len(han), 4)))
+    assert len(run(document=document).summary.sentences) == sentences
+    assert len(run(document=document, max_sentences=4).summary.sentences) == 4
+
+
+def test_order_of_the_summary() -> None:
+    by_place = run(max_sentences=3)
+    assert [s.text for s in by_place.summary.sentences] == SENTENCES[:3]
+    by_rank = run(max_sentences=3, order="rank").summary
+    assert [s.text for s in by_rank.sentences] == [SENTENCES[0], SENTENCES[2], SENTENCES[1]]
+    assert by_rank.text == "\n".join(s.text for s in by_rank.sentences)
+    ranks = [s.rank_score for s in by_rank.sentences]
+    assert ranks == sorted(ranks, reverse=True) and ranks[0] == 0.9
+
+
+def test_focus() -> None:
+    (sentence,) = run(max_sentences=1, focus="b").summary.sentences
+    assert sentence.text == SENTENCES[2] and sentence.rank_score == pytest.approx((0.7 * 0.6) ** 0.5, abs=1e-4)
+
+
+def test_a_sentence_is_not_repeated() -> None:
+    texts = [s.text for s in run(max_sentences=20).summary.sentences]
+    assert texts == SENTENCES[:4]  # the fifth says what the first says
+    for text in ("好。\n好。\n好。", "医院开展基因筛查。\n醫院開展基因篩查。", "A！\nＡ！", "__\n__"):
+        assert len(run(document=Document(text), max_sentences=20).summary.sentences) == 1
+
+
+@pytest.mark.parametrize("max_chars, kept", [
+    (1, [0]), (9, [0]), (14, [0]), (15, [0, 3]), (19, [0, 3]), (20, [0, 2]), (25, [0, 2]), (26, [0, 2, 3]), (30, [0, 2, 3]),
+    (31, [0, 1, 2]), (36, [0, 1, 2]), (37, [0, 1, 2, 3]), (1000, [0, 1, 2, 3]),
+])
+def test_max_chars_counts_the_text_and_never_empties_it(max_chars: int, kept: list[int]) -> None:
+    summary = run(max_chars=max_chars, max_sentences=20, document=Document("\n".join(SENTENCES[:4]))).summary
+    assert summary.text == "\n".join(SENTENCES[i] for i in kept)
+    assert len(summary.text) <= max(max_chars, len(SENTENCES[0]))
+
+
+def test_max_chars_is_filled_exactly() -> None:
+    sentences = ["甲乙丙丁。", "戊己庚辛。"]
+    assert choose_sentences(sentences, np.array([0.9, 0.8]), 5, 0.0, max_chars=11) == [0, 1]  # 5 + line end + 5
+    assert choose_sentences(sentences, np.array([0.9, 0.8]), 5, 0.0, max_chars=10) == [0]
+
+
+def test_redundancy_prefers_what_is_new() -> None:
+    sentences = ["省医院开展基因筛查项目。", "市医院启动基因筛查工程。", "企业融资两亿元。"]
+    relevance = np.array([0.9, 0.8, 0.7])
+    assert choose_sentences(sentences, relevance, 2, 0.0) == [0, 1]
+    assert choose_sentences(sentences, relevance, 2, 0.8) == [0, 2]
+
+
+def test_work_grows_with_the_sentences_not_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand sentences of which no second one qualifies."""
+    from serving import analysis
+
+    calls = 0
+    real = analysis._overlap
+
+    def counted(a: set[str], b: set[str]) -> float:
+        nonlocal calls
+        calls += 1
+        return real(a, b)
+
+    monkeypatch.setattr(analysis, "_overlap", counted)
+    relevance = np.linspace(0, 1, 10_000)
+    assert choose_sentences([f"第{i}句是各不相同的。" for i in range(10_000)], relevance, 20, 0.3, max_chars=5) == [9_999]
+    assert choose_sentences(["同样的一句话。"] * 10_000, relevance, 20, 0.3) == [9_999]
+    assert calls <= 20_000
+
+
+def test_parts_left_out() -> None:
+    document = Document(TEXT)
+    scores = Scores(np.float32([0.7, 0.4, 0.3]), np.float32(EVIDENCE), np.float32(SALIENCE), np.float32([0, 0, 0]))
+    assert "summary" not in analyse(document, scores, model(), Options(), summary=False).model_dump()
+    assert "topics" not in analyse(document, scores, model(), Options(), topics=False).model_dump()

@@ -1,0 +1,381 @@
+"""Every kind of input; what is damaged becomes an error beside the documents that are whole."""
+
+from __future__ import annotations
+
+import binascii
+import csv
+import gzip
+import io
+import json
+import os
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving import archive
+from serving.archive import InputError, Item
+from serving.reading import read
+from serving.settings import get_settings
+
+TEXTS = {"新闻/甲.txt": "医院开展基因筛查。", "新闻/乙.md": "# 标题\n正文一句。", "丙.html": "<p>网页正文。</p>"}
+
+
+def contents(path: Path) -> dict[str, bytes | str]:
+    found = list(archive.documents(path))
+    assert not [item for item in found if item.error]
+    assert len({item.id for item in found}) == len(found)
+    return {item.id: item.content for item in found}
+
+
+def raw_zip(members: list[tuple[bytes, bytes]], *, flags: int = 0, method: int = 0) -> bytes:
+    """A zip as other tools write it, byte by byte: names in any encoding, flags as given, contents stored."""
+    body, directory = b"", b""
+    for name, data in members:
+        common = struct.pack("<HHHHHIIIHH", 20, flags, method, 0, 33, binascii.crc32(data), len(data), len(data), len(name), 0)
+        directory += b"PK\x01\x02" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + name
+        body += b"PK\x03\x04" + common + name + data
+    end = struct.pack("<HHHHIIH", 0, 0, len(members), len(members), len(directory), len(body), 0)
+    return body + directory + b"PK\x05\x06" + end
+
+
+def write_tar(path: Path, texts: dict[str, str], mode: str = "w", encoding: str = "utf-8", form: int = 2) -> Path:
+    with tarfile.open(path, mode, encoding=encoding, format=form) as file:
+        for name, text in texts.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            file.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(get_settings(), "max_file_bytes", 1000)
+    return 1000
+
+
+def test_folder(tmp_path: Path) -> None:
+    for name, text in TEXTS.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    (tmp_path / "图.png").write_bytes(b"\x89PNG")
+    (tmp_path / "._甲.txt").write_bytes(b"\0\5\x16\7")
+    assert contents(tmp_path) == {name: text.encode() for name, text in TEXTS.items()}
+    assert [item.id for item in archive.documents(tmp_path)] == ["丙.html", "新闻/乙.md", "新闻/甲.txt"]
+    assert archive.count(tmp_path) == 3
+
+
+def test_folder_with_what_can_not_be_read(tmp_path: Path, small_limit: int) -> None:
+    (tmp_path / "大.txt").write_bytes(b"x" * (small_limit + 1))
+    (tmp_path / "恰.txt").write_bytes(b"x" * small_limit)
+    (tmp_path / "断.txt").symlink_to(tmp_path / "没有.txt")
+    os.mkfifo(tmp_path / "管.txt")
+    (tmp_path / os.fsdecode("国标.txt".encode("gb18030"))).write_bytes(b"ok")
+    found = {item.id: item for item in archive.documents(tmp_path)}
+    assert "larger than 1000 bytes" in found["大.txt"].error and found["恰.txt"].content == b"x" * small_limit
+    assert "can't be read" in found["断.txt"].error and "ordinary" in found["管.txt"].error
+    assert found["国标.txt"].content == b"ok" and len(found) == 5
+
+
+def test_a_folder_that_can_not_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "锁").mkdir()
+    (tmp_path / "甲.txt").write_text("正文。")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("锁"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    first, second = archive.documents(tmp_path)
+    assert first.id == "甲.txt" and second.id.endswith("锁") and "Permission denied" in second.error
+
+
+def test_zip_of_python(tmp_path: Path) -> None:
+    path = tmp_path / "a.ZIP"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.mkdir("新闻") if hasattr(file, "mkdir") else file.writestr("新闻/", b"")
+        for name, text in TEXTS.items():
+            file.writestr(name, text)
+    assert contents(path) == {name: text.encode() for name, text in TEXTS.items()}
+    assert archive.count(path) == 3
+
+
+@pytest.mark.parametrize("name", ["新闻/基因筛查.txt", "两会.txt", "录.txt", "龘龖.txt", "plain.txt"])
+def test_zip_of_windows_with_names_in_gb18030(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "win.zip"
+    path.write_bytes(raw_zip([(name.encode("gb18030"), "正文。".encode("gb18030"))]))
+    (item,) = archive.documents(path)
+    assert item.id == name and read(item.content).text == "正文。"
+
+
+def test_zip_of_windows_with_backslashes(tmp_path: Path) -> None:
+    path = tmp_path / "win.zip"
+    path.write_bytes(raw_zip([("资料\\新闻\\甲.txt".encode("gb18030"), b"one"), ("资料\\新闻\\".encode("gb18030"), b"")]))
+    assert contents(path) == {"资料/新闻/甲.txt": b"one"}
+
+
+def test_zip_of_macos(tmp_path: Path) -> None:
+    """UTF-8 without saying so, letters in two parts, and a shadow of every file."""
+    path = tmp_path / "mac.zip"
+    path.write_bytes(raw_zip([
+        ("caf\u0065\u0301 与茶.txt".encode(), b"one"), ("e\u0301.txt".encode(), b"two"),
+        ("__MACOSX/._caf\u0065\u0301 与茶.txt".encode(), b"\0\5"), (b"__MACOSX/x.txt", b"\0"), (b".DS_Store", b"\0"),
+    ]))
+    assert contents(path) == {"caf\u00e9 与茶.txt": b"one", "\u00e9.txt": b"two"}
+
+
+def test_zip_members_that_can_not_be_read(tmp_path: Path, small_limit: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("好.txt", "正文。")
+        file.writestr("坏.txt", "DAMAGE" * 20)
+        file.writestr("大.txt", "x" * (small_limit + 1), zipfile.ZIP_DEFLATED)
+        file.writestr("末.txt", "最后。")
+    path.write_bytes(path.read_bytes().replace(b"DAMAGEDAMAGE", b"DAMAGExAMAGE", 1))
+    found = {item.id: item for item in archive.documents(path)}
+    assert list(found) == ["好.txt", "坏.txt", "大.txt", "末.txt"]
+    assert "damaged inside the zip" in found["坏.txt"].error and "larger than" in found["大.txt"].error
+    assert found["好.txt"].content and found["末.txt"].content
+
+
+@pytest.mark.parametrize("flags, method, reason", [
+    (1, 0, "encrypted"), (1, 99, "encrypted"), (0, 9, "packed in a way"), (0, 8, "damaged"),
+])
+def test_zip_members_of_other_tools(tmp_path: Path, flags: int, method: int, reason: str) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(raw_zip([(b"a.txt", b"\xffsecret")], flags=flags, method=method))
+    (item,) = archive.documents(path)
+    assert item.id == "a.txt" and reason in item.error and not item.content
+
+
+@pytest.mark.parametrize("mode, name", [("w", "a.tar"), ("w:gz", "a.tar.gz"), ("w:gz", "a.tgz"), ("w:gz", "a.tar")])
+def test_tar(tmp_path: Path, mode: str, name: str) -> None:
+    path = write_tar(tmp_path / name, {f"./{name}": text for name, text in TEXTS.items()}, mode)
+    assert contents(path) == {name: text.encode() for name, text in TEXTS.items()}
+
+
+def test_tar_with_names_in_gb18030_and_other_members(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {"新闻/甲.txt": "正文。", "图.png": "x"}, encoding="gb18030", form=tarfile.GNU_FORMAT)
+    with tarfile.open(path, "a") as file:
+        link = tarfile.TarInfo("link.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(link)
+    assert contents(path) == {"新闻/甲.txt": "正文。".encode()}
+
+
+def test_tar_member_too_large(tmp_path: Path, small_limit: int) -> None:
+    path = write_tar(tmp_path / "a.tar.gz", {"大.txt": "x" * 1001, "好.txt": "正文。"}, "w:gz")
+    first, second = archive.documents(path)
+    assert "larger than" in first.error and second.content == "正文。".encode()
+
+
+def broken(path: Path) -> tuple[list[Item], str]:
+    """The items that come before the damage, and what is said of it."""
+    items = []
+    with pytest.raises(InputError) as caught:
+        for item in archive.documents(path):
+            items.append(item)
+    assert "fetch it again" in str(caught.value) and path.name in str(caught.value)
+    return items, str(caught.value)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9])
+def test_truncated_tar_gives_what_came_before(tmp_path: Path, packed: bool, share: float) -> None:
+    texts = {f"{i}.txt": os.urandom(1500).hex() for i in range(20)}
+    whole = write_tar(tmp_path / "whole.tar", texts).read_bytes()[: 20 * 3584 + 1024]
+    data = gzip.compress(whole) if packed else whole
+    path = tmp_path / ("a.tar.gz" if packed else "a.tar")
+    path.write_bytes(data[: int(len(data) * share)])
+    items, _ = broken(path)
+    assert items == [Item(name, text.encode()) for name, text in list(texts.items())[: len(items)]]
+    assert len(items) >= 20 * share - 4
+
+
+@pytest.mark.parametrize("at", [10 * 3584, 10 * 3584 + 100])
+def test_tar_cut_between_members_or_in_a_header(tmp_path: Path, at: int) -> None:
+    path = write_tar(tmp_path / "a.tar", {f"{i}.txt": "x" * 3000 for i in range(20)})
+    path.write_bytes(path.read_bytes()[:at])
+    assert len(broken(path)[0]) == 10
+
+
+def test_tar_with_a_damaged_header_does_not_end_silently(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {f"{i}.txt": "x" * 3000 for i in range(20)})
+    data = bytearray(path.read_bytes())
+    data[10 * 3584 + 5] ^= 0xFF
+    path.write_bytes(data)
+    assert len(broken(path)[0]) == 10
+
+
+def test_gzip_sum_of_a_tar_is_checked(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar.gz", {"a.txt": "正文。"}, "w:gz")
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 0xFF
+    path.write_bytes(data)
+    assert len(broken(path)[0]) == 1
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.jsonl.gz", "a.parquet"])
+@pytest.mark.parametrize("content", [b"", b"not what the name says" * 100, b"PK\x03\x04", b"\x1f\x8b\x08", b"PAR1"])
+def test_damaged_as_a_whole(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    if name == "a.jsonl.gz" and not content:
+        assert not contents(path)  # an empty gzip file is no damage
+    else:
+        assert broken(path)[0] == []
+        assert archive.count(path) is None
+
+
+def test_truncated_zip(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("甲.txt", "正文。" * 100)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert broken(path)[0] == []
+
+
+def test_zip_whose_names_are_not_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(raw_zip([("甲.txt".encode("gb18030"), b"x")], flags=0x800))
+    assert "damaged" in broken(path)[1]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.ndjson"])
+def test_jsonl(tmp_path: Path, name: str, small_limit: int) -> None:
+    lines = [
+        b'\xef\xbb\xbf{"id": 0, "text": "first", "title": "T"}', b"", b"  ", '{"text": "无号。"}'.encode(), b"{not json}",
+        b'["text"]', b'{"id": "x", "text": 5}', b'{"id": "y"}', '{"text": "国标"}'.encode("gb18030"),
+        b'{"id": "\\ud800", "title": "\\udc00t", "text": "z"}', b'{"id": "big", "text": "' + b"x" * 1001 + b'"}',
+        b'{"id": "huge", "text": "' + b"x" * 9000 + b'"}', b"[" * 3900, b'{"id": "last", "text": "ok"}',
+    ]
+    data = b"\n".join(lines)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    found = list(archive.documents(path))
+    errors = {item.id: item.error for item in found if item.error}
+    good = [item for item in found if not item.error]
+    assert good == [
+        Item("0", "first", "T"), Item(f"{name}:4", "无号。"), Item("?", "z", "?t"), Item("last", "ok"),
+    ]
+    assert list(errors) == [f"{name}:5", f"{name}:6", "x", "y", f"{name}:9", "big", f"{name}:12", f"{name}:13"]
+    assert "larger than" in errors["big"] and "larger than" in errors[f"{name}:12"] and "text" in errors["y"]
+
+
+def test_truncated_jsonl_gz(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    rows = [{"id": str(i), "text": os.urandom(500).hex()} for i in range(50)]
+    data = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    path.write_bytes(data[: len(data) // 2])
+    items, _ = broken(path)
+    assert 10 < len(items) < 50 and items == [Item(row["id"], row["text"]) for row in rows[: len(items)]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_csv(tmp_path: Path, encoding: str, end: str) -> None:
+    path = tmp_path / "a.csv"
+    text = "省卫生健康委表示，将为孕妇提供免费的基因筛查。\n“第二句”，有逗号。"
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, lineterminator=end)
+        writer.writerow(["id", "备注", "text", "title"])
+        writer.writerows([["甲", "x", text, "标题"], ["", "", "只有正文。", ""], ["丙", "x", "", ""], ["丁"]])
+        file.write(f"戊,x,多了,列,一{end}")
+    found = list(archive.documents(path))
+    assert [item.id for item in found[:1] + found[2:]] == ["甲", "丙", "丁", "戊"] and found[1].id.startswith("a.csv:")
+    assert found[0].title == "标题" and read(found[0].content).text == text
+    assert [bool(item.error) for item in found] == [False, False, True, True, False]
+
+
+def test_csv_that_can_not_be_used(tmp_path: Path, small_limit: int) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,body\n1,x\n")
+    with pytest.raises(InputError, match="no column 'text'"):
+        list(archive.documents(path))
+    path.write_text('id,text\n1,a\0b\n2,"' + "x" * 1001 + '"\n3,"' + "never closed\n" * 400)
+    items = []
+    with pytest.raises(InputError, match="quotation mark"):
+        for item in archive.documents(path):
+            items.append(item)
+    assert items[0].content == "ab" and "larger than" in items[1].error and len(items) == 2
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({
+        "text": ["正文。", None, "无号。", ""], "id": [7, 8, None, 9], "other": [1, 2, 3, 4], "title": ["标题", None, None, ""],
+    }), path)
+    found = list(archive.documents(path))
+    assert found[0] == Item("7", "正文。", "标题") and found[2] == Item("a.parquet:3", "无号。") and "text" in found[1].error
+    assert archive.count(path) == len(found) == 4
+    binary = pa.table({"text": pa.array(["国标正文。".encode("gb18030")])})
+    pq.write_table(binary, path)
+    assert [read(item.content).text for item in archive.documents(path)] == ["国标正文。"]
+    pq.write_table(pa.table({"body": ["x"]}), path)
+    with pytest.raises(InputError, match="no column 'text'"):
+        list(archive.documents(path))
+
+
+def test_parquet_of_many_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": [f"第{i}句。" for i in range(1000)]}), path, row_group_size=300)
+    found = list(archive.documents(path))
+    assert [item.content for item in found] == [f"第{i}句。" for i in range(1000)]
+    assert [item.id for item in found] == [f"a.parquet:{i}" for i in range(1, 1001)]
+
+
+@pytest.mark.parametrize("name", ["甲.txt", "甲.md", "甲.HTML"])
+def test_single_file(tmp_path: Path, name: str, small_limit: int) -> None:
+    path = tmp_path / name
+    path.write_text("正文。", "utf-8")
+    assert contents(path) == {name: "正文。".encode()}
+    assert archive.count(path) == 1
+    path.write_bytes(b"x" * 1001)
+    (item,) = archive.documents(path)
+    assert "larger than" in item.error
+
+
+def test_not_an_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        list(archive.documents(tmp_path / "没有.zip"))
+    (tmp_path / "a.docx").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"use a folder, \.zip"):
+        list(archive.documents(tmp_path / "a.docx"))
+
+
+def test_upload(small_limit: int) -> None:
+    assert list(archive.read_upload("甲.txt", b"abc")) == [Item("甲.txt", b"abc")]
+    assert "larger than" in next(archive.read_upload("甲.txt", b"x" * 1001)).error
+    packed = raw_zip([("甲.txt".encode("gb18030"), b"one"), (b"b.png", b""), (b"c.md", b"two")])
+    assert list(archive.read_upload("a.zip", packed)) == [Item("甲.txt", b"one"), Item("c.md", b"two")]
+    (item,) = archive.read_upload("a.zip", packed[:40])
+    assert item.id == "a.zip" and "damaged" in item.error
+
+
+def test_a_damaged_archive_of_any_kind_never_raises_anything_else(tmp_path: Path) -> None:
+    """A byte flipped, all over the file: documents, items with errors, or one InputError."""
+    for name, mode in (("a.zip", ""), ("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.parquet", "")):
+        path = tmp_path / name
+        if mode:
+            write_tar(path, TEXTS, mode)
+        elif name == "a.zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+                for member, text in TEXTS.items():
+                    file.writestr(member, text)
+        else:
+            pq.write_table(pa.table({"text": list(TEXTS.values())}), path)
+        whole = path.read_bytes()
+        outcomes = set()
+        for at in range(0, len(whole), max(1, len(whole) // 150)):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+            try:
+                outcomes |= {bool(item.error) for item in archive.documents(path)}
+            except InputError:
+                outcomes.add(None)
+        assert None in outcomes, name

@@ -1,0 +1,79 @@
+"""Calibration recovers what distorted the scores; thresholds favour F1."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serving.reading import read
+from training.calibrate import choose_keys, choose_redundancy, choose_thresholds, fit_calibration
+from training.data import Row
+from training.examples import Example
+from training.loop import Prediction
+from training.metrics import expected_calibration_error
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def test_a_known_distortion_is_found() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(0, 2, (4000, 3))
+    truth = (rng.random(true.shape) < sigmoid(true)).astype(float)
+    distorted = (true - 0.5) * 3
+    slope, offsets = fit_calibration(distorted, truth, single_label=False)
+    assert slope == pytest.approx(1 / 3, rel=0.1)
+    assert offsets == pytest.approx(np.full(3, 0.5), abs=0.2)
+    after = expected_calibration_error(truth, sigmoid(distorted * slope + offsets))
+    assert after < 0.02 < expected_calibration_error(truth, sigmoid(distorted))
+
+
+def test_temperature_for_single_label() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(0, 1.5, (4000, 4))
+    shares = np.exp(true) / np.exp(true).sum(1, keepdims=True)
+    truth = np.eye(4)[[rng.choice(4, p=p) for p in shares]]
+    slope, offsets = fit_calibration(true * 5, truth, single_label=True)
+    assert slope == pytest.approx(0.2, rel=0.1) and not offsets.any()
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_perfectly_separated_dev_part_leaves_scores_finite(single: bool) -> None:
+    truth = np.eye(2)[[0, 1] * 10]
+    slope, offsets = fit_calibration(truth * 8 - 4, truth, single)
+    assert 0 < slope < 5 and np.isfinite(offsets).all()
+
+
+def test_thresholds_maximise_f1_and_scarce_topics_stay_near_the_others() -> None:
+    rng = np.random.default_rng(1)
+    truth = (rng.random((400, 2)) < 0.3).astype(float)
+    scores = np.where(truth > 0, rng.uniform(0.25, 0.6, truth.shape), rng.uniform(0, 0.2, truth.shape))
+    thresholds = choose_thresholds(scores, truth)
+    assert ((thresholds > 0.18) & (thresholds < 0.3)).all()
+    truth[:, 1] = 0
+    truth[0, 1], scores[0, 1] = 1, 0.89
+    assert choose_thresholds(scores, truth)[1] < 0.7
+
+
+def example(text: str, marked: list[int]) -> Example:
+    document = read(text)
+    salience = np.zeros(len(document.sentences), np.float32)
+    salience[marked] = 1
+    row = Row(text, None, None, None, "", "", "f:1")
+    return Example(document, [], np.zeros((1, 5), np.float32), None, salience, row)
+
+
+def test_redundancy_is_chosen_where_repetition_hurts() -> None:
+    text = "医院启动了新的基因筛查项目工作。\n医院启动基因筛查项目工作安排。\n费用全部由市政府财政承担。\n" + "其他内容与此无关紧要，仅作凑数之用。\n" * 14
+    repeated = example(text, [0, 2])
+    logits = np.full((len(repeated.document.sentences), 1), -6.0)
+    logits[:3, 0] = 3.0, 2.5, 1.5
+    assert len(choose_keys(repeated, logits[:, 0], 0.0)) == 2
+    weight = choose_redundancy([repeated], [Prediction(np.zeros(0), logits)])
+    assert choose_keys(repeated, logits[:, 0], 0.0) == {0, 1}
+    assert choose_keys(repeated, logits[:, 0], weight) == {0, 2}
+
+
+def test_redundancy_has_a_default_without_marks() -> None:
+    assert choose_redundancy([example("甲。", [])], [Prediction(np.zeros(0), np.zeros((1, 1)))]) == 0.3

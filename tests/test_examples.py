@@ -1,0 +1,82 @@
+"""Rows become examples with the windows that serving sees, and labels on the right sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import make_rows
+
+from serving.model import Model
+from serving.reading import read
+from training.data import Row
+from training.examples import epoch_batches, key_labels, make_examples, split_dev
+from training.network import load_encoder, window_config
+
+
+def row(text: str, where: str = "f:1", **fields) -> Row:
+    return Row(**{"text": text, "topics": None, "key_sentences": None, "summary": None, "title": "", "id": "", "where": where, **fields})
+
+
+def labels(text: str, **fields) -> list[float] | None:
+    found = key_labels(read(text), row(text, **fields))
+    return None if found is None else found.tolist()
+
+
+def test_windows_are_those_of_serving(tiny_model: Path) -> None:
+    model = Model.load(tiny_model)
+    _, tokenizer, _ = load_encoder(str(tiny_model))
+    config = window_config(tokenizer, model.windows.max_tokens, model.windows.max_title_tokens)
+    assert config == model.windows
+    texts = ["<p>基因篩查網(wǎng)。</p><p>孕婦檢測。</p>" * 30, *(item["text"] for item in make_rows(5))]
+    rows = [row(text, where=str(i), title="融资") for i, text in enumerate(texts)]
+    for item, example in zip(rows, make_examples(rows, [], tokenizer.backend_tokenizer, config)):
+        document = read(item.text, title=item.title)
+        assert example.document == document
+        assert example.windows == model.split(document)
+    assert len(make_examples(rows[:1], [], tokenizer.backend_tokenizer, config)[0].windows) > 3
+
+
+def test_nothing_of_a_long_document_is_truncated(tiny_encoder: Path) -> None:
+    _, tokenizer, _ = load_encoder(str(tiny_encoder))
+    text = "".join(f"基因筛查第{i}条。" for i in range(3000)) + "股权" * 400 + "。"
+    example = make_examples([row(text)], [], tokenizer.backend_tokenizer, window_config(tokenizer, 64, 16))[0]
+    whole = sum(len(e.ids) for e in tokenizer.backend_tokenizer.encode_batch(example.document.sentence_texts(), add_special_tokens=False))
+    assert len(example.windows) > 400
+    assert sum(piece.end - piece.start for window in example.windows for piece in window.pieces) == whole
+    assert {piece.sentence for window in example.windows for piece in window.pieces} == set(range(3001))
+
+
+def test_key_sentences_mark_their_sentences() -> None:
+    text = "医院开展了新的筛查项目。市民可以预约。费用由政府承担！"
+    assert labels(text, key_sentences=("市民可以预约。",)) == [0, 1, 0]
+    assert labels(text, key_sentences=("市民可以预约。费用由政府承担！",)) == [0, 1, 1]
+    assert labels(text, key_sentences=("开展了新的筛查项目",)) == [1, 0, 0]
+    assert labels(text) is None
+    assert labels(text, key_sentences=()) is None, "a row that marks nothing teaches nothing"
+
+
+def test_a_summary_marks_sentences_where_no_key_sentences_do() -> None:
+    text = "医院开展了新的筛查项目。市民可以预约。费用由政府承担！"
+    assert labels(text, summary="政府承担费用") == [0, 0, 1]
+    assert labels(text, summary="政府承担费用", key_sentences=("市民可以预约。",)) == [0, 1, 0]
+
+
+def test_split_keeps_near_duplicates_together_and_a_positive_of_every_topic() -> None:
+    rows = [row(f"{'同样的开头' * 20}结尾{i}", where=str(i), topics=("a",)) for i in range(5)]
+    rows += [row(f"第{i}篇文章自己的开头" * 9, where=str(100 + i), topics=("b",) if i else ("rare",)) for i in range(40)]
+    for seed in range(30):
+        train, dev = split_dev(rows, 0.2, seed)
+        assert len(train) + len(dev) == len(rows) and len(dev) >= 9
+        assert {topic for item in train for topic in item.topics} == {"a", "b", "rare"}
+        assert sum("a" in item.topics for item in dev) in (0, 5)
+    assert split_dev(rows, 0.2, 1) == split_dev(rows, 0.2, 1) != split_dev(rows, 0.2, 2)
+
+
+def test_batches_hold_every_document_once_and_depend_on_seed_and_epoch(tiny_encoder: Path) -> None:
+    _, tokenizer, _ = load_encoder(str(tiny_encoder))
+    rows = [row(item["text"], where=item["id"]) for item in make_rows(37)]
+    examples = make_examples(rows, [], tokenizer.backend_tokenizer, window_config(tokenizer, 64, 16))
+    batches = epoch_batches(examples, 8, 1, 0)
+    assert sorted(i for batch in batches for i in batch) == list(range(37))
+    assert batches == epoch_batches(examples, 8, 1, 0)
+    assert batches != epoch_batches(examples, 8, 1, 1) and batches != epoch_batches(examples, 8, 2, 0)

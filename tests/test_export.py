@@ -1,0 +1,108 @@
+"""A model folder is whole, its graph is the network, and what would not survive fp16 is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_rows
+from safetensors.torch import load_file
+
+from serving.model import Model, sha256
+from training import export
+from training.data import Row
+from training.examples import Example, make_examples
+from training.loop import Prediction
+from training.network import Network, load_encoder, start_heads
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model: Path) -> tuple[Network, list[Example], list[Prediction]]:
+    """The network of the tiny model, and its own exact predictions, window by window."""
+    encoder, tokenizer, heads = load_encoder(str(tiny_model))
+    model = Model.load(tiny_model, precision="f32")
+    ids = [topic.id for topic in model.topics]
+    network = Network(encoder, len(ids)).eval()
+    start_heads(network, heads, ids, ids)
+    rows = [Row(r["text"] * 5, None, None, None, r["title"], r["id"], r["id"]) for r in make_rows(6, seed=5)]
+    examples = make_examples(rows, ids, tokenizer.backend_tokenizer, model.windows)
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    from training.loop import Loop, LoopConfig
+
+    AcceleratorState._reset_state(True)
+    config = LoopConfig(epochs=1, learning_rate=1e-4, head_learning_rate=1e-4, batch_size=4, seed=0, single_label=False)
+    loop = Loop(network, model.windows.pad, config, Accelerator(cpu=True, mixed_precision="bf16"), tiny_model / "unused")
+    return network, examples, loop.predict(examples, exact=True)
+
+
+def test_the_graph_is_the_network(tiny_model: Path, trained: tuple) -> None:
+    _, examples, predictions = trained
+    assert max(len(example.windows) for example in examples) > 3
+    gaps = export.check(tiny_model, examples, predictions)
+    assert gaps["f32"] < 2e-4
+    assert all(gap < 0.05 for gap in gaps.values())
+
+
+def test_the_graph_rounds_nothing_to_bf16_by_itself(tiny_model: Path) -> None:
+    assert "bf16" not in (tiny_model / "graph.xml").read_text("utf-8")
+
+
+def test_another_network_is_told_apart(tiny_model: Path, trained: tuple) -> None:
+    _, examples, predictions = trained
+    wrong = [Prediction(prediction.logits + 0.5, prediction.sentences) for prediction in predictions]
+    with pytest.raises(ValueError, match="does not give the network's scores"):
+        export.check(tiny_model, examples, wrong)
+
+
+def test_the_folder_is_whole_and_states_its_files(tiny_model: Path) -> None:
+    config = json.loads((tiny_model / "config.json").read_text("utf-8"))
+    names = {"graph.xml", "graph.bin", "tokenizer.json", "model.safetensors"}
+    assert set(config["files"]) == names
+    assert {path.name for path in tiny_model.iterdir()} == names | {"config.json"}
+    assert all(sha256(tiny_model / name) == digest for name, digest in config["files"].items())
+    assert [topic["id"] for topic in config["topics"]] == ["finance", "screening"]
+    assert all(0 < topic["threshold"] < 1 for topic in config["topics"])
+    weights = load_file(tiny_model / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+    np.testing.assert_allclose(config["sharpness"], weights["log_sharpness"].float().exp(), rtol=1e-3)
+    assert not list(tiny_model.parent.glob(".model*")), "nothing half-written is left"
+
+
+def test_weights_too_large_for_fp16_are_refused(trained: tuple) -> None:
+    network = trained[0]
+    weight = network.topic_head.weight.data
+    before = weight[0, 0].item()
+    try:
+        weight[0, 0] = 1e6
+        with pytest.raises(ValueError, match=r"topic_head.weight .* not finite in fp16"):
+            export.to_half(network)
+    finally:
+        weight[0, 0] = before
+
+
+def test_rounding_is_what_is_stored(trained: tuple, tiny_model: Path, tmp_path: Path) -> None:
+    network = trained[0]
+    export.to_half(network)
+    stored = load_file(tiny_model / "model.safetensors")
+    assert all(torch.equal(tensor, stored[name].float()) for name, tensor in network.state_dict().items())
+
+
+def test_an_older_model_is_replaced_as_a_whole(tiny_model: Path, trained: tuple, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    _, tokenizer, _ = load_encoder(str(tiny_model))
+    from training.data import Topic
+
+    model = Model.load(tiny_model)
+    export.export(
+        folder, trained[0], tokenizer, model.windows, [Topic("x", "甲"), Topic("y", "乙")], [0.2, 0.7], (2.0, np.array([0.1, 0.2])),
+        0.1, False, "elsewhere", {"note": "新"},
+    )
+    fresh = Model.load(folder)
+    assert [(t.id, t.name, t.threshold) for t in fresh.topics] == [("x", "甲", 0.2), ("y", "乙", 0.7)]
+    assert fresh.config["note"] == "新" and fresh.redundancy == 0.1 and fresh.version != model.version

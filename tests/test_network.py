@@ -1,0 +1,96 @@
+"""The network's formulas, and encoders of other kinds."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from serving.model import pool
+from serving.windows import FEATURES, TITLE
+from training.network import Network, keep_layers, load_encoder, longest_window, merge_pieces, start_heads
+
+
+def test_pooling_is_that_of_serving(tiny_encoder: Path) -> None:
+    encoder, _, _ = load_encoder(str(tiny_encoder))
+    network = Network(encoder, 3)
+    with torch.no_grad():
+        network.log_sharpness.copy_(torch.tensor([-1.0, 0.0, 1.5]))
+    logits = torch.randn(7, 3, generator=torch.Generator().manual_seed(0)) * 4
+    expected = pool(logits.numpy(), network.log_sharpness.detach().exp().numpy())
+    np.testing.assert_allclose(network.pool(logits).detach().numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(network.pool(logits[:1]).detach().numpy(), logits[0].numpy(), rtol=1e-5)
+
+
+def test_pieces_are_averaged_by_sentence() -> None:
+    pieces = torch.tensor([[9.0], [1.0], [2.0], [4.0], [7.0], [5.0]])
+    merged = merge_pieces(pieces, [(0, TITLE), (0, 0), (0, 1), (0, 1), (0, TITLE), (1, 0)])
+    assert merged[0][0].tolist() == [[8.0]] and merged[0][1].tolist() == [[1.0], [3.0]]
+    assert merged[1][0].shape == (0, 1) and merged[1][1].tolist() == [[5.0]]
+
+
+def test_padding_changes_nothing(tiny_encoder: Path) -> None:
+    encoder, _, _ = load_encoder(str(tiny_encoder))
+    network = Network(encoder, 2).eval()
+    ids, mask = torch.randint(5, 30, (1, 12)), torch.ones(1, 12, dtype=torch.long)
+    pieces, features = torch.full((1, 1, 12), 1 / 12), torch.zeros(1, 1, len(FEATURES))
+    padded = [nn.functional.pad(x, (0, 9)) for x in (ids, mask, pieces)]
+    with torch.no_grad():
+        torch.testing.assert_close(network(ids, mask, pieces, features), network(*padded, features), atol=1e-5, rtol=1e-5)
+
+
+def test_bottom_layers_are_kept(tiny_encoder: Path) -> None:
+    encoder, _, _ = load_encoder(str(tiny_encoder))
+    first = encoder.encoder.layer[0]
+    keep_layers(encoder, 1)
+    assert list(encoder.encoder.layer) == [first] and encoder.config.num_hidden_layers == 1
+    with pytest.raises(ValueError, match="--layers 2: this encoder has 1 layers"):
+        keep_layers(encoder, 2)
+
+
+def test_heads_are_taken_over_by_topic_id(tiny_encoder: Path) -> None:
+    old, new = (Network(load_encoder(str(tiny_encoder))[0], count) for count in (2, 3))
+    untouched = new.topic_head.weight[1].clone()
+    heads = {name: tensor for name, tensor in old.state_dict().items() if not name.startswith("encoder.")}
+    start_heads(new, heads, ["a", "b"], ["b", "c", "a"])
+    assert torch.equal(new.topic_head.weight[[2, 0]], old.topic_head.weight)
+    assert torch.equal(new.topic_head.bias[[2, 0]], old.topic_head.bias)
+    assert torch.equal(new.topic_head.weight[1], untouched)
+    assert torch.equal(new.salience_head[0].weight, old.salience_head[0].weight)
+
+
+def test_windows_fit_the_positions(tiny_encoder: Path) -> None:
+    from transformers import RobertaConfig, RobertaModel
+
+    encoder, _, _ = load_encoder(str(tiny_encoder))
+    assert (longest_window(encoder, 64), longest_window(encoder, 4096)) == (64, 128)
+    roberta = RobertaModel(RobertaConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=66, pad_token_id=1,
+    ))
+    assert longest_window(roberta, 512) == 64
+    roberta(input_ids=torch.full((1, 64), 5), attention_mask=torch.ones(1, 64, dtype=torch.long))
+
+
+def test_attention_dropout_is_off_and_no_pooler_is_left(tiny_encoder: Path) -> None:
+    encoder, _, heads = load_encoder(str(tiny_encoder))
+    assert encoder.config.attention_probs_dropout_prob == 0 and encoder.pooler is None and heads == {}
+
+
+def test_what_is_no_encoder_is_named(tiny_encoder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--encoder nobody/no-such-model: neither a folder"):
+        load_encoder("nobody/no-such-model")
+    with pytest.raises(ValueError, match="neither a folder"):
+        load_encoder(str(tmp_path))
+    bare = shutil.copytree(tiny_encoder, tmp_path / "bare")
+    (bare / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ValueError, match="neither a folder"):
+        load_encoder(str(bare))
+    damaged = shutil.copytree(tiny_model, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ValueError, match="damaged"):
+        load_encoder(str(damaged))

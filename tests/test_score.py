@@ -1,0 +1,294 @@
+"""The batch command as a user runs it: results, errors, exit codes, and going on after a stop of any kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from serving import score
+from serving.archive import Item
+from serving.progress import Progress
+from serving.settings import get_settings
+from serving.workers import WorkerError, Workers
+from tests.conftest import ROOT, Server, make_rows, run_module
+
+SMALL = {"WENZHAI_PART_DOCUMENTS": "4", "WENZHAI_PRECISION": "f32"}
+
+
+def jsonl(path: Path, count: int, repeat: int = 1) -> Path:
+    rows = [{**row, "text": row["text"] * repeat} for row in make_rows(count)]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def results(output: Path) -> list[dict]:
+    return [json.loads(line) for path in sorted(output.glob("part-*.jsonl")) for line in path.read_text("utf-8").splitlines()]
+
+
+def errors(output: Path) -> dict[str, str]:
+    found = [json.loads(line) for line in (output / "errors.jsonl").read_text("utf-8").splitlines()]
+    assert len({row["id"] for row in found}) == len(found)
+    return {row["id"]: row["error"] for row in found}
+
+
+def start(inputs: Path, output: Path, model: Path, *options: str) -> subprocess.Popen[str]:
+    """The command in a process group of its own, as a shell starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "serving.score", str(inputs), "--output", str(output), "--model", str(model), *options],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **SMALL}, start_new_session=True,
+    )
+
+
+def wait_for(condition: object, what: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def processes_of(group: int) -> list[int]:
+    """Living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == group and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def once_each(output: Path, count: int) -> None:
+    ids = [row["id"] for row in results(output)]
+    assert sorted(ids, key=int) == [str(i) for i in range(count)]
+    assert not list(output.rglob("*.new"))
+
+
+def test_a_mixed_zip(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "混.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for row in make_rows(9):
+            file.writestr(f"新闻/{row['id']}.txt", row["text"].encode(("utf-8", "gb18030", "utf-16")[int(row["id"]) % 3]))
+        file.writestr("空.txt", b"")
+        file.writestr("图.txt", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+        file.writestr("坏.txt", "DAMAGE" * 9)
+    path.write_bytes(path.read_bytes().replace(b"DAMAGEDAMAGE", b"DAMAGExAMAGE", 1))
+    output = tmp_path / "out"
+    done = run_module(
+        "serving.score", path, "--output", output, "--model", tiny_model, "--format", "jsonl", "--include-text", "--workers", 2,
+        check=False, **SMALL,
+    )
+    assert done.returncode == 1, done.stderr
+    found = results(output)
+    assert [row["id"] for row in found] == [f"新闻/{i}.txt" for i in range(9)]
+    texts = {f"新闻/{row['id']}.txt": row["text"] for row in make_rows(9)}
+    for row in found:
+        assert row["text"] == texts[row["id"]]
+        quotes = [*row["summary"]["sentences"], *(e for topic in row["topics"] for e in topic["evidence"])]
+        assert quotes and all(row["text"][q["offset"] : q["offset"] + q["length"]] == q["text"] for q in quotes)
+    failed = errors(output)
+    assert list(failed) == ["空.txt", "图.txt", "坏.txt"]
+    assert "no text" in failed["空.txt"] and "picture" in failed["图.txt"] and "damaged inside the zip" in failed["坏.txt"]
+    counts = {t: sum(t in [x["id"] for x in row["topics"]] for row in found) for t in ("screening", "finance")}
+    assert "9 documents in" in done.stdout and "9 scored now" in done.stdout and "3 errors" in done.stdout
+    for topic, count in counts.items():
+        assert count and any(topic in line and f" {count} " in line for line in done.stdout.splitlines())
+
+
+def test_the_same_json_as_the_service(tmp_path: Path, tiny_model: Path, tiny_server: Server) -> None:
+    path = jsonl(tmp_path / "a.jsonl", 6)
+    output = tmp_path / "out"
+    run_module("serving.score", path, "--output", output, "--model", tiny_model, "--format", "jsonl", "--workers", 1)
+    assert errors(output) == {}
+    sent = [{"id": row["id"], "title": row["title"], "text": row["text"]} for row in make_rows(6)]
+    served = httpx.post(f"{tiny_server.url}/v1/analyze", json={"documents": sent}, timeout=60).json()["documents"]
+    for ours, theirs in zip(results(output), served, strict=True):
+        assert _without_scores(ours) == _without_scores(theirs)
+        assert [t["score"] for t in ours["topics"]] == pytest.approx([t["score"] for t in theirs["topics"]], abs=0.02)
+
+
+def _without_scores(value: object) -> object:
+    """Scores in bf16 may differ by a rounding, with the company that a document has in a batch."""
+    if isinstance(value, dict):
+        return {k: _without_scores(v) for k, v in value.items() if k not in ("score", "rank_score")}
+    return [_without_scores(v) for v in value] if isinstance(value, list) else value
+
+
+def test_a_killed_run_goes_on_and_gives_each_document_once(tmp_path: Path, tiny_model: Path) -> None:
+    path, output = jsonl(tmp_path / "a.jsonl", 200, repeat=40), tmp_path / "out"
+    run = start(path, output, tiny_model, "--format", "jsonl", "--workers", "2")
+    wait_for(lambda: len(list(output.glob("part-*"))) >= 3 or run.poll() is not None, "three parts")
+    run.kill()
+    run.communicate()
+    wait_for(lambda: not processes_of(run.pid), "the workers to follow their parent", 20)
+    before = {part.name: part.stat().st_mtime_ns for part in output.glob("part-*")}
+    assert 3 <= len(before) < 50 and not (output / "errors.jsonl").exists()
+    (output / ".part-000049.jsonl.new").write_text("half a part")
+
+    other = run_module("serving.score", path, "--output", output, "--model", tiny_model, "--format", "csv", check=False, **SMALL)
+    assert other.returncode == 2 and "--restart" in other.stderr
+
+    again = run_module("serving.score", path, "--output", output, "--model", tiny_model, "--format", "jsonl", **SMALL)
+    assert again.returncode == 0
+    assert f"{200 - 4 * len(before)} scored now" in again.stdout and f"{4 * len(before)} before" in again.stdout
+    assert before.items() <= {part.name: part.stat().st_mtime_ns for part in output.glob("part-*")}.items()
+    once_each(output, 200)
+
+
+def test_ctrl_c_stops_at_once_and_can_be_resumed(tmp_path: Path, tiny_model: Path) -> None:
+    path, output = jsonl(tmp_path / "a.jsonl", 120, repeat=40), tmp_path / "out"
+    run = start(path, output, tiny_model, "--format", "jsonl", "--workers", "2")
+    wait_for(lambda: list(output.glob("part-*")) or run.poll() is not None, "a part")
+    os.killpg(run.pid, signal.SIGINT)  # a terminal tells the whole group
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "stopped; the same command goes on from here" in stderr and "Traceback" not in stderr
+    wait_for(lambda: not processes_of(run.pid), "all processes to be gone", 10)
+    assert not list(output.rglob("*.new"))
+    done = len(results(output))
+    assert 0 < done < 120 and done % 4 == 0
+    run_module("serving.score", path, "--output", output, "--model", tiny_model, "--format", "jsonl", **SMALL)
+    once_each(output, 120)
+
+
+def test_ctrl_c_while_the_workers_start(tmp_path: Path, tiny_model: Path) -> None:
+    path, output = jsonl(tmp_path / "a.jsonl", 40), tmp_path / "out"
+    run = start(path, output, tiny_model, "--workers", "2")
+    wait_for(lambda: len(processes_of(run.pid)) >= 3 or run.poll() is not None, "a worker")
+    os.killpg(run.pid, signal.SIGINT)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130 and "Traceback" not in stderr
+    wait_for(lambda: not processes_of(run.pid), "all processes to be gone", 10)
+
+
+def test_changed_inputs_are_refused_until_restart(tmp_path: Path, tiny_model: Path) -> None:
+    path, output = jsonl(tmp_path / "a.jsonl", 10), tmp_path / "out"
+    command = ("serving.score", path, "--output", output, "--model", tiny_model, "--format", "jsonl", "--workers", 1)
+    run_module(*command, **SMALL)
+    (output / "notes.txt").write_text("mine")
+    again = run_module(*command, **SMALL)
+    assert "0 scored now" in again.stdout and "10 before" in again.stdout
+    jsonl(path, 11)
+    refused = run_module(*command, check=False, **SMALL)
+    assert refused.returncode == 2 and "changed inputs" in refused.stderr and len(results(output)) == 10
+    run_module(*command, "--restart", **SMALL)
+    once_each(output, 11)
+    assert (output / "notes.txt").read_text() == "mine"
+
+
+def test_inputs_that_break_off_beside_others(tmp_path: Path, tiny_model: Path) -> None:
+    good, bad, none = jsonl(tmp_path / "a.jsonl", 5), tmp_path / "b.zip", tmp_path / "空"
+    bad.write_bytes(b"PK\x03\x04")
+    none.mkdir()
+    output = tmp_path / "out"
+    done = run_module("serving.score", bad, good, none, "--output", output, "--model", tiny_model, check=False, **SMALL)
+    assert done.returncode == 1 and "2 errors" in done.stdout
+    failed = errors(output)
+    assert "damaged" in failed[str(bad)] and "no documents" in failed[str(none)]
+    tables = [pq.read_table(part) for part in sorted(output.glob("part-*.parquet"))]
+    assert [row["id"] for table in tables for row in table.to_pylist()] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("case", ["no input", "no model", "damaged", "empty", "kind", "output is a file"])
+def test_nothing_could_be_done(tmp_path: Path, tiny_model: Path, case: str) -> None:
+    path, model, output = jsonl(tmp_path / "a.jsonl", 2), tiny_model, tmp_path / "out"
+    if case == "no input":
+        path = tmp_path / "没有"
+    elif case == "no model":
+        model = tmp_path / "没有"
+    elif case == "damaged":
+        path = tmp_path / "a.tar.gz"
+        path.write_bytes(b"\x1f\x8b\x08\0")
+    elif case == "empty":
+        path.write_text("\n")
+    elif case == "kind":
+        path = tmp_path / "a.docx"
+        path.write_bytes(b"x")
+    else:
+        output.write_text("x")
+    done = run_module("serving.score", path, "--output", output, "--model", model, "--workers", 1, check=False)
+    assert done.returncode == 2 and "Error" in done.stderr and "Traceback" not in done.stderr
+    if case in ("damaged", "empty"):  # and once the input is mended, the same command works
+        good = jsonl(path.with_name("a.jsonl"), 2)
+        assert run_module("serving.score", good, "--output", output, "--model", model, "--workers", 1).returncode == 0
+
+
+def test_a_disk_that_is_full_ends_with_a_sentence(tmp_path: Path, tiny_model: Path) -> None:
+    path, output = jsonl(tmp_path / "a.jsonl", 4), tmp_path / "out"
+    (output / ".part-000000.csv.new").mkdir(parents=True)
+    (output / ".part-000000.csv.new" / "in the way").write_text("")
+    done = run_module("serving.score", path, "--output", output, "--model", tiny_model, "--format", "csv", check=False, **SMALL)
+    assert done.returncode == 2 and "Error" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path, tiny_model: Path) -> None:
+    path, output = jsonl(tmp_path / "a.jsonl", 4), tmp_path / "out"
+    with Progress(output, "jsonl").alone():
+        done = run_module("serving.score", path, "--output", output, "--model", tiny_model, check=False)
+    assert done.returncode == 2 and "another run" in done.stderr
+    assert not list(output.glob("part-*"))
+
+
+def test_parts_are_bounded_in_documents_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(get_settings(), "part_documents", 3)
+    monkeypatch.setattr(get_settings(), "max_file_bytes", 100)
+    items = [Item(str(i), b"x" * size) for i, size in enumerate([1, 1, 1, 1, 99, 1, 100, 0, 0, 0, 0])]
+    assert [[int(item.id) for item in part] for part in score._parts(items)] == [[0, 1, 2], [3, 4], [5, 6], [7, 8, 9], [10]]
+    assert list(score._parts([])) == []
+
+
+def test_one_document_that_can_not_be_scored_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    model = score.Model.load(tiny_model)
+    real = score.analyse
+
+    def fail(document: score.Document, *rest: object) -> object:
+        if document.id == "1":
+            raise IndexError("a bug")
+        return real(document, *rest)
+
+    monkeypatch.setattr(score, "analyse", fail)
+    rows, failed = score._analyse_items([Item(str(i), "基因筛查。") for i in range(3)], model, score.Options())
+    assert [row["id"] for row in rows] == ["0", "2"]
+    assert [error["id"] for error in failed] == ["1"] and "IndexError" in failed[0]["error"]
+
+
+def _double() -> object:
+    return lambda number: number * 2 if number != 13 else os._exit(9)
+
+
+def _faulty() -> object:
+    raise ZeroDivisionError("at the start")
+
+
+def test_workers_take_tasks_as_they_can() -> None:
+    taken: list[int] = []
+
+    def tasks() -> object:
+        for number in range(12):
+            taken.append(number)
+            yield (number,)
+
+    with Workers(2, _double, ()) as pool:
+        found = []
+        for result in pool.run(tasks()):
+            found.append(result)
+            assert len(taken) <= len(found) + 4, "tasks are held in memory ahead of the workers"
+    assert sorted(found) == [2 * number for number in range(12)]
+
+
+def test_a_worker_that_dies_or_fails_is_an_error() -> None:
+    with Workers(1, _double, ()) as pool, pytest.raises(WorkerError, match="died"):
+        list(pool.run([(1,), (13,), (2,)]))
+    with Workers(1, _faulty, ()) as pool, pytest.raises(WorkerError, match="at the start"):
+        list(pool.run([(1,)]))

@@ -1,0 +1,342 @@
+"""The training command: every kind of data, label and encoder; the same model twice; killed, resumed, in parallel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from click.testing import CliRunner, Result
+from conftest import ROOT, make_rows, run_module
+
+from serving.analysis import select_topics
+from serving.model import Model, sha256
+from serving.reading import read
+from serving.schema import Options
+from training import train as train_module
+from training.checkpoints import Checkpoints
+from training.data import read_rows
+from training.evaluate import evaluate
+from training.loop import LoopConfig
+
+FAST = ("--learning-rate", 3e-3, "--batch-size", 8, "--window", 64, "--device", "cpu")
+
+
+def write(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def train(*arguments: object, code: int = 0) -> Result:
+    """The command in this process, which spares the imports."""
+    AcceleratorState._reset_state(True)
+    result = CliRunner().invoke(train_module.main, [str(a) for a in arguments], env={"COLUMNS": "120"})
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    return result
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("data") / "rows.jsonl", make_rows(60))
+
+
+def test_a_trained_model_separates_topics_it_has_not_seen_the_documents_of(tiny_model: Path) -> None:
+    rows = write(tiny_model.parent / "unseen.jsonl", make_rows(60, seed=9))
+    figures = evaluate(tiny_model, read_rows(str(rows)))
+    assert figures["micro_f1"] > 0.95 and figures["key_sentence_f1"] > 0.9
+
+
+def test_output_of_the_command(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    topics = tmp_path / "topics.yaml"
+    topics.write_text("- {id: screening, name: 筛查, description: 关于筛查}\n- {id: finance, name: 财务}\n", "utf-8")
+    result = run_module(
+        "training.train", "--data", data, "--dev", data, "--topics", topics, "--encoder", tiny_encoder, "--output", tmp_path / "m",
+        "--epochs", 2, *FAST,
+    )
+    assert re.search(r"largest difference of a score over 60 documents: 0\.000\d+ in f32", result.stdout)
+    assert re.search(r"epoch 2/2: .*dev=0\.\d+, loss=\d", result.stderr.replace("\n", " ")) or "dev=1.0" in result.stderr
+    assert "60 training and 60 dev documents, 2 topics" in result.stdout and "precision" in result.stdout
+    assert not re.search("warn", result.stderr, re.IGNORECASE), result.stderr
+    model = Model.load(tmp_path / "m")
+    assert [(t.id, t.name, t.description) for t in model.topics] == [("screening", "筛查", "关于筛查"), ("finance", "财务", "")]
+    assert not (tmp_path / "m" / "checkpoints").exists()
+
+
+def test_single_label(tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = [{"text": row["text"], "topics": row["topics"] or ["none"]} for row in make_rows(90)]
+    train("--data", write(tmp_path / "rows.jsonl", rows), "--encoder", tiny_encoder, "--output", tmp_path / "m", "--single-label",
+          "--epochs", 5, *FAST)
+    model = Model.load(tmp_path / "m")
+    assert model.single_label
+    unseen = [{"text": row["text"], "topics": row["topics"] or ["none"]} for row in make_rows(40, seed=7)]
+    figures = evaluate(model, read_rows(str(write(tmp_path / "unseen.jsonl", unseen)), single_label=True))
+    assert figures["accuracy"] > 0.9 and figures["exact_match"] == figures["accuracy"]
+    document = read(unseen[0]["text"])
+    scores = model.score([document], 4096)[0]
+    assert scores.topics.sum() == pytest.approx(1, abs=1e-4) and len(select_topics(document, scores, model, Options())) == 1
+
+
+def test_rows_may_lack_either_label(tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = make_rows(90)
+    for i, row in enumerate(rows):
+        if i % 3 == 0:
+            del row["key_sentences"]
+        elif i % 3 == 1:
+            del row["topics"]
+        else:
+            row["summary"] = row.pop("key_sentences")[0]
+    train("--data", write(tmp_path / "rows.jsonl", rows), "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 6, *FAST)
+    figures = evaluate(tmp_path / "m", read_rows(str(write(tmp_path / "unseen.jsonl", make_rows(40, seed=7)))))
+    assert figures["micro_f1"] > 0.9 and figures["key_sentence_f1"] > 0.9
+
+
+@pytest.mark.parametrize("label", ["summary", "topics"])
+def test_rows_of_one_kind_alone(label: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    """Summaries alone make a model without topics; topics alone one whose salience head is as it was."""
+    rows = [{"text": r["text"], "summary": r["key_sentences"][0], "topics": r["topics"]} for r in make_rows(40)]
+    rows = [{"text": row["text"], label: row[label]} for row in rows]
+    train("--data", write(tmp_path / "rows.jsonl", rows), "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 4, *FAST)
+    model = Model.load(tmp_path / "m")
+    assert [topic.id for topic in model.topics] == ([] if label == "summary" else ["finance", "screening"])
+    figures = evaluate(model, read_rows(str(tmp_path / "rows.jsonl")))
+    assert (figures["rouge1"] > 0.9) if label == "summary" else (figures["micro_f1"] > 0.9 and figures["rouge1"] is None)
+
+
+def test_other_sources_of_rows(tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
+    """A folder of data files, as ``datasets.load_dataset`` names it; single files are compared in test_training_data.py."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set" / "train.jsonl", make_rows(30))
+    result = train("--data", tmp_path / "set", "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 1, *FAST)
+    assert "27 training and 3 dev documents" in result.output
+
+
+def test_the_same_seed_gives_the_same_model(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    arguments = ("--data", data, "--encoder", tiny_encoder, "--epochs", 2, *FAST)
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(*arguments, "--output", tmp_path / name, "--seed", seed)
+    a, b, c = (sha256(tmp_path / name / "model.safetensors") for name in "abc")
+    assert a == b != c
+    for file in ("config.json", "graph.bin"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_killed_and_resumed_it_ends_as_if_uninterrupted(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    arguments = ["--data", data, "--encoder", tiny_encoder, "--epochs", 8, "--patience", 8, *FAST]
+    train(*arguments, "--output", tmp_path / "whole")
+    command = [sys.executable, "-m", "training.train", *map(str, arguments), "--output", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    state = tmp_path / "killed" / "checkpoints" / "last" / "state.json"
+    deadline = time.monotonic() + 120
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "config.json").exists()
+    result = train(*arguments, "--output", tmp_path / "killed", "--resume")
+    assert "resuming at epoch" in result.output
+    assert sha256(tmp_path / "killed" / "model.safetensors") == sha256(tmp_path / "whole" / "model.safetensors")
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL at an exact place."""
+
+
+def test_resumed_in_the_middle_of_an_epoch(data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(train_module, "LoopConfig", partial(LoopConfig, checkpoint_every=3))
+    arguments = ("--data", data, "--encoder", tiny_encoder, "--epochs", 2, *FAST)
+    train(*arguments, "--output", tmp_path / "whole")
+    save, states = Checkpoints.save, []
+
+    def save_and_die(self: Checkpoints, state: dict) -> None:
+        save(self, state)
+        states.append((state["epoch"], state["step"]))
+        if len(states) == 4:
+            raise KilledError
+
+    monkeypatch.setattr(Checkpoints, "save", save_and_die)
+    AcceleratorState._reset_state(True)
+    with pytest.raises(KilledError):
+        CliRunner().invoke(train_module.main, [*map(str, arguments), "--output", str(tmp_path / "killed")], catch_exceptions=False)
+    assert states == [(0, 3), (0, 6), (1, 0), (1, 3)]
+    monkeypatch.setattr(Checkpoints, "save", save)
+    # Killed while the next checkpoint was put in its place: the last one is only known by its other name.
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    (checkpoints / "last").rename(checkpoints / "fresh")
+    other = write(tmp_path / "other.jsonl", make_rows(60, seed=4))
+    refused = train("--data", other, *arguments[2:], "--output", tmp_path / "killed", "--resume", code=1)
+    assert "belongs to a run with other data or settings" in refused.output and "Traceback" not in refused.output
+    refused = train(*arguments, "--layers", 1, "--output", tmp_path / "killed", "--resume", code=1)
+    assert "belongs to another network" in refused.output
+    assert "resuming at epoch 2, step 3" in train(*arguments, "--output", tmp_path / "killed", "--resume").output
+    assert sha256(tmp_path / "killed" / "model.safetensors") == sha256(tmp_path / "whole" / "model.safetensors")
+    assert "nothing to resume from" in train(*arguments, "--output", tmp_path / "killed", "--resume").output
+
+
+def test_torchrun(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Two processes; rows that lack labels, and a last batch with a row for one process alone."""
+    rows = [row for row in make_rows(73)]
+    for i, row in enumerate(rows):
+        del row["key_sentences" if i % 2 else "topics"]
+    data, dev = write(tmp_path / "rows.jsonl", rows), write(tmp_path / "dev.jsonl", make_rows(31, seed=8))
+    run_module(
+        "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "training.train", "--data", data, "--dev", dev,
+        "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 4, *FAST[:2], "--batch-size", 4, *FAST[4:],
+        OMP_NUM_THREADS="1",
+    )
+    figures = evaluate(tmp_path / "m", read_rows(str(write(tmp_path / "unseen.jsonl", make_rows(40, seed=7)))))
+    assert figures["micro_f1"] > 0.9 and figures["key_sentence_f1"] > 0.8
+
+
+STEPS = """
+import sys, torch
+from pathlib import Path
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from safetensors.torch import save_file
+from training.data import read_rows
+from training.examples import make_examples
+from training.loop import Loop, LoopConfig
+from training.network import Network, load_encoder, window_config
+
+encoder, data, out = sys.argv[1:]
+accelerator = Accelerator(cpu=True, mixed_precision="no")
+set_seed(0)
+module, tokenizer, _ = load_encoder(encoder)
+network = Network(module, 2, dropout=0.0)
+for part in network.modules():
+    if isinstance(part, torch.nn.Dropout):
+        part.p = 0.0
+examples = make_examples(read_rows(data), ["finance", "screening"], tokenizer.backend_tokenizer, window_config(tokenizer, 32, 8))
+config = LoopConfig(
+    epochs=1, learning_rate=1e-4, head_learning_rate=1e-3, batch_size=4, seed=0, single_label=False, max_forward_tokens=64,
+    max_kept_tokens=int(150),
+)
+loop = Loop(network, 0, config, accelerator, Path(out))
+state = loop.run(examples, examples[:5], lambda e, p: 0.5, resume=False, name="x")
+if accelerator.is_main_process:
+    save_file({**loop.raw.state_dict(), "loss": torch.tensor(state["history"][0]["loss"])}, out + ".safetensors")
+"""
+
+
+def test_two_processes_take_the_steps_of_one(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Without dropout, and with activations recomputed in some steps, the weights are those of one process."""
+    from safetensors.torch import load_file
+
+    rows = make_rows(13)
+    for i, row in enumerate(rows):
+        del row["key_sentences" if i % 2 else "topics"]
+    script, data = tmp_path / "steps.py", write(tmp_path / "rows.jsonl", rows)
+    script.write_text(STEPS)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / f"out{processes}"
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes, script]
+        subprocess.run([str(c) for c in [*command, tiny_encoder, data, out]], cwd=ROOT, env=environment, check=True, timeout=300)
+        found.append(load_file(f"{out}.safetensors"))
+    for name in found[0]:
+        torch.testing.assert_close(found[0][name], found[1][name], atol=2e-4, rtol=1e-3, msg=name)
+
+
+def roberta(folder: Path, size: int, pad: int) -> None:
+    from transformers import RobertaConfig, RobertaModel
+
+    RobertaModel(RobertaConfig(
+        vocab_size=size, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=64, pad_token_id=pad,
+    )).save_pretrained(folder)
+
+
+def distilbert(folder: Path, size: int, pad: int) -> None:
+    from transformers import DistilBertConfig, DistilBertModel
+
+    config = DistilBertConfig(vocab_size=size, dim=16, n_layers=3, n_heads=2, hidden_dim=16, max_position_embeddings=64, pad_token_id=pad)
+    DistilBertModel(config).save_pretrained(folder)
+
+
+def electra(folder: Path, size: int, pad: int) -> None:
+    from transformers import ElectraConfig, ElectraModel
+
+    ElectraModel(ElectraConfig(
+        vocab_size=size, embedding_size=8, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=64, pad_token_id=pad,
+    )).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", [roberta, distilbert, electra])
+def test_encoders_of_other_kinds(kind, tiny_encoder: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    kind(tmp_path / "encoder", len(tokenizer), tokenizer.pad_token_id)
+    long = {"text": "".join(make_rows(1)[0]["text"] for _ in range(9)), "topics": ["finance"]}
+    data = write(tmp_path / "rows.jsonl", [*make_rows(20), long])
+    result = train("--data", data, "--dev", data, "--encoder", tmp_path / "encoder", "--layers", 2, "--output", tmp_path / "m",
+                   "--epochs", 1, *FAST[:-4], "--window", 512, "--device", "cpu")
+    assert float(re.search(r"([\d.]+) in f32", result.output)[1]) < 0.001
+    model = Model.load(tmp_path / "m")
+    assert model.windows.max_tokens == (63 if kind is roberta else 64)
+    again = train("--data", data, "--encoder", tmp_path / "m", "--output", tmp_path / "again", "--epochs", 1, *FAST)
+    assert "model written to" in again.output
+
+
+def test_training_goes_on_from_a_model_folder(tiny_model: Path, tmp_path: Path) -> None:
+    """With a learning rate near nothing the old heads still know their topics, in whatever order they are given."""
+    data = write(tmp_path / "rows.jsonl", make_rows(30, seed=5))
+    topics = tmp_path / "topics.yaml"
+    topics.write_text("- {id: screening}\n- {id: finance}\n", "utf-8")
+    train("--data", data, "--topics", topics, "--encoder", tiny_model, "--output", tmp_path / "m", "--epochs", 1,
+          "--learning-rate", 1e-9, "--window", 64, "--device", "cpu")
+    figures = evaluate(tmp_path / "m", read_rows(str(data)))
+    assert figures["micro_f1"] > 0.95 and figures["key_sentence_f1"] > 0.9
+
+
+def test_layers(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    train("--data", data, "--encoder", tiny_encoder, "--layers", 1, "--output", tmp_path / "m", "--epochs", 1, *FAST)
+    assert Model.load(tmp_path / "m").config["encoder"]["num_hidden_layers"] == 1
+    refused = train("--data", data, "--encoder", tiny_encoder, "--layers", 3, "--output", tmp_path / "x", code=1)
+    assert "--layers 3: this encoder has 2 layers" in refused.output
+
+
+def test_a_document_of_hundreds_of_windows(tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = make_rows(20)
+    rows[3] = {"text": "".join(f"音乐旅游山水第{i}条。" for i in range(3000)) + "染色体基因筛查。", "topics": ["screening"],
+               "key_sentences": ["染色体基因筛查。"]}
+    train("--data", write(tmp_path / "rows.jsonl", rows), "--dev", tmp_path / "rows.jsonl", "--encoder", tiny_encoder,
+          "--output", tmp_path / "m", "--epochs", 1, *FAST)
+    model, document = Model.load(tmp_path / "m"), read(rows[3]["text"])
+    assert len(model.split(document)) > 300
+    assert len(model.score([document], 4096)[0].salience) == 3001
+
+
+def test_without_bf16(data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    result = train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 5, *FAST)
+    assert "on cpu, no" in result.output
+    assert evaluate(tmp_path / "m", read_rows(str(data)))["micro_f1"] > 0.9
+
+
+def test_what_cannot_work_is_said_in_a_sentence(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    def refusal(*arguments: object) -> str:
+        output = train("--data", data, "--output", tmp_path / "m", *arguments, code=1).output
+        assert "Traceback" not in output
+        return output
+
+    assert "nor a model that the hub gives" in refusal("--encoder", "nobody/no-such-model").replace("\n", " ")
+    assert "is the encoder's own folder" in refusal("--encoder", tiny_encoder, "--output", tiny_encoder)
+    if not torch.cuda.is_available():
+        assert "there is no CUDA device here" in refusal("--encoder", tiny_encoder, "--device", "cuda")
+    refused = refusal("--encoder", tiny_encoder, "--learning-rate", 1e30, "--epochs", 3, "--window", 64, "--device", "cpu")
+    assert "try a lower --learning-rate" in refused
+    assert not (tmp_path / "m" / "config.json").exists()

@@ -1,0 +1,202 @@
+"""Every kind of source gives the same rows, and everything wrong with them is said at once, with file and line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from conftest import make_rows
+
+from training.data import DataError, Topic, read_rows, read_topics, topics_of, try_rows
+from training.inputs import load_inputs
+from training.train import main
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def write_csv(path: Path, rows: list[dict]) -> Path:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "title", "text", "topics", "key_sentences"])
+        writer.writeheader()
+        writer.writerows({**row, "topics": "|".join(row["topics"]), "key_sentences": "|".join(row["key_sentences"])} for row in rows)
+    return path
+
+
+def problems(source: Path, **options) -> list[str]:
+    with pytest.raises(DataError) as raised:
+        read_rows(str(source), **options)
+    return raised.value.problems
+
+
+def content(rows: list) -> list[tuple]:
+    return [(row.id, row.title, row.text, row.topics, row.key_sentences) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder, rows = tmp_path_factory.mktemp("sources"), make_rows(20)
+    found = {"jsonl": write_jsonl(folder / "rows.jsonl", rows), "csv": write_csv(folder / "rows.csv", rows)}
+    for kind in ("jsonl", "csv"):
+        found[f"{kind}.gz"] = folder / f"rows.{kind}.gz"
+        found[f"{kind}.gz"].write_bytes(gzip.compress(found[kind].read_bytes()))
+    found["parquet"] = folder / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), found["parquet"])
+    found["folder"] = folder / "set.v1"
+    found["folder"].mkdir()
+    write_jsonl(found["folder"] / "train.jsonl", rows)
+    write_jsonl(found["folder"] / "test.jsonl", rows[:3])
+    return found
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "csv", "csv.gz", "parquet", "folder"])
+def test_every_kind_gives_the_same_rows(sources: dict[str, Path], kind: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
+    wanted = [
+        (row["id"], row["title"], row["text"], tuple(row["topics"]), tuple(row["key_sentences"])) for row in make_rows(20)
+    ]
+    assert content(read_rows(str(sources[kind]))) == wanted
+
+
+def test_all_problems_are_named_with_file_and_line(tmp_path: Path) -> None:
+    good = {"text": "甲乙丙。丁戊己。", "topics": ["a"]}
+    lines = [
+        json.dumps(good), "", '{"text": "甲"', json.dumps({"topics": ["a"]}), json.dumps({"text": " \n", "topics": []}),
+        json.dumps({"text": "甲", "topics": ["z", "a", "y"]}), json.dumps({"text": "甲。", "topics": [], "key_sentences": ["乙。"]}),
+        json.dumps({"text": "甲"}), "[1]", json.dumps({"text": "甲", "topics": [3]}), json.dumps({"text": 5, "topics": []}),
+        json.dumps({"text": "坏\ufffd字", "topics": []}), json.dumps({"text": "半\ud800个", "topics": []}),
+        json.dumps({"text": "甲", "summary": ["乙"]}), json.dumps({"text": "甲", "topics": [""]}),
+    ]
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes("\n".join(lines).encode() + "\n".encode() + '{"text": "中文", "topics": []}'.encode("gb18030") + b"\n")
+    found = problems(file, topics=[Topic("a", "a")])
+    expected = [
+        (3, "not JSON"), (4, "'text' is missing"), (5, "'text' is empty"), (6, "unknown topic 'z'"), (6, "unknown topic 'y'"),
+        (7, "key sentence not in the text: '乙。'"), (8, "teaches nothing"), (9, "must be a JSON object, not list"),
+        (10, "'topics' must be a list of strings"), (11, "'text' must be a string, not int"), (12, "wrong encoding"),
+        (13, "wrong encoding"), (14, "'summary' must be a string, not list"), (15, "empty string"), (16, "not UTF-8"),
+    ]
+    for line, problem in expected:
+        assert any(p.startswith(f"{file}:{line}: ") and problem in p for p in found), (line, problem)
+    assert {p.split(": ")[0] for p in found} == {f"{file}:{line}" for line, _ in expected}
+
+
+def test_single_label_rows_have_one_topic(tmp_path: Path) -> None:
+    rows = [{"text": "甲", "topics": topics} for topics in (["a"], ["a", "b"], [])]
+    file = write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert problems(file, single_label=True) == [
+        f"{file}:2: --single-label needs exactly one topic a row, not 2",
+        f"{file}:3: --single-label needs exactly one topic a row, not 0",
+    ]
+
+
+def test_bad_csv(tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text('text,topics\n甲,a\n"两\n行",a,b\n丙\n"没有结尾,a\n', "utf-8")
+    found = problems(file)
+    assert [p.removeprefix(f"{file}:").split(":")[0] for p in found] == ["3", "5", "6"]
+    assert "3 cells in a row, but 2 in the header" in found[0] and "not CSV" in found[2]
+    file.write_bytes("text,topics\n甲,a\n".encode() + "中文,a\n".encode("gb18030"))
+    assert [p.split(" (")[0] for p in problems(file)] == [f"{file}:3: not UTF-8"]
+    file.write_text("body,topics\n甲,a\n", "utf-8")
+    assert problems(file) == [f"{file}:1: the header has no column 'text', but body, topics"]
+
+
+def test_cells_of_csv(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text('text,topics,key_sentences\n甲；乙。,a;b,甲；乙。\n丙。,,"[""丙。""]"\n', "utf-8")
+    first, second = read_rows(str(file))
+    assert first.topics == ("a", "b") and first.key_sentences == ("甲；乙。",)
+    assert second.topics == () and second.key_sentences == ("丙。",)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(gzip.compress(b'{"text": "a", "topics": []}\n' * 100)[:-20])
+    wide = tmp_path / "wide.jsonl"
+    wide.write_bytes('{"text": "甲"}\n'.encode("utf-16"))
+    for name, part in (("rows.xlsx", "not a kind of file"), ("bad.parquet", "can't be read"), ("bad.jsonl.gz", "can't be read")):
+        (tmp_path / name).write_bytes(b"PK nonsense")
+        assert part in problems(tmp_path / name)[0]
+    assert "can't be read" in problems(cut)[0]
+    assert problems(wide) == [f"{wide}:1: not UTF-8 but UTF-16; save it as UTF-8"]
+    assert problems(tmp_path / "none.jsonl") == [f"{tmp_path / 'none.jsonl'}: no such file"]
+    (tmp_path / "empty.jsonl").write_text("")
+    assert problems(tmp_path / "empty.jsonl") == [f"{tmp_path / 'empty.jsonl'}: holds no rows"]
+    with pytest.raises(DataError, match="neither a file nor a data set"):
+        read_rows("nobody/no-such-data-v1.5")
+
+
+def test_topics_file(tmp_path: Path) -> None:
+    file = tmp_path / "topics.yaml"
+    file.write_text("- {id: a, name: 甲, description: 关于甲}\n- {id: b}\n", "utf-8")
+    assert read_topics(file) == [Topic("a", "甲", "关于甲"), Topic("b", "b")]
+    for text in ("- {name: a}\n", "a: b\n", "[", "3", "", "- {id: a}\n- {id: a}\n", "[]", "- a\n"):
+        file.write_text(text, "utf-8")
+        with pytest.raises(DataError):
+            read_topics(file)
+    with pytest.raises(DataError):
+        read_topics(tmp_path / "none.yaml")
+
+
+def test_topics_of_the_data_are_sorted(tmp_path: Path) -> None:
+    rows = try_rows(str(write_jsonl(tmp_path / "rows.jsonl", make_rows(30)))).rows
+    assert topics_of(rows) == [Topic("finance", "finance"), Topic("screening", "screening")]
+
+
+def test_the_command_reports_every_source_at_once_before_a_model_is_loaded(tmp_path: Path, monkeypatch) -> None:
+    def never(source: str) -> None:
+        raise AssertionError("the encoder was loaded before the data was checked")
+
+    monkeypatch.setattr("training.train.load_encoder", never)
+    rows = make_rows(20)
+    rows[4]["key_sentences"] = ["不在文中。"]
+    rows[7]["text"], rows[7]["key_sentences"] = "<script>var a = 1;</script>", []
+    data = write_jsonl(tmp_path / "train.jsonl", rows)
+    dev = write_jsonl(tmp_path / "dev.jsonl", [*make_rows(3), {"text": "甲。", "topics": ["unheard"]}])
+    topics = tmp_path / "topics.yaml"
+    topics.write_text("- {id: screening}\n- {id: finance}\n- {id: lonely}\n", "utf-8")
+    arguments = ["--data", str(data), "--dev", str(dev), "--topics", str(topics), "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "(4 problems)" in result.output
+    for part in (
+        f"{data}:5: key sentence not in the text", f"{data}:8: ", f"{data}: no row has topic 'lonely'", f"{dev}:4: unknown topic 'unheard'",
+    ):
+        assert part in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_topic_in_dev_alone_is_unknown(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "train.jsonl", make_rows(20))
+    dev = write_jsonl(tmp_path / "dev.jsonl", [{"text": "甲。", "topics": ["finance", "other"]}])
+    with pytest.raises(DataError, match="dev.jsonl:1: unknown topic 'other'"):
+        load_inputs(str(data), str(dev), None, False, 0)
+
+
+def test_a_dev_part_must_tell_something(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "train.jsonl", make_rows(20))
+    dev = write_jsonl(tmp_path / "dev.jsonl", [{"text": "甲。", "topics": []}])
+    with pytest.raises(DataError, match="no row of the dev part"):
+        load_inputs(str(data), str(dev), None, False, 0)
+
+
+def test_too_few_rows_to_split(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "train.jsonl", make_rows(3))
+    with pytest.raises(DataError, match="too few"):
+        load_inputs(str(data), None, None, False, 0)
+
+
+def test_many_problems_are_counted(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "rows.jsonl", [{"text": ""}] * 60)
+    with pytest.raises(DataError, match=r"… and 70 more") as raised:
+        read_rows(str(file))
+    assert len(raised.value.problems) == 120

@@ -1,0 +1,65 @@
+"""Checkpoints of a training run: whole whenever the run is killed, and of use to the same run only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+
+class Checkpoints:
+    """The last checkpoint of a run, in ``folder/last``: Accelerate's own files, and where the loop was in ``state.json``."""
+
+    def __init__(self, folder: Path, accelerator: Accelerator) -> None:
+        self.folder, self.accelerator = folder, accelerator
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint beside the last one, then put it in its place: a kill leaves one or the other whole."""
+        fresh, last, old = self.folder / "fresh", self.folder / "last", self.folder / "old"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(fresh, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(fresh))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            (fresh / "state.part").write_text(json.dumps(state))
+            (fresh / "state.part").rename(fresh / "state.json")
+            shutil.rmtree(old, ignore_errors=True)
+            if last.is_dir():
+                last.rename(old)  # a kill in rmtree would leave half of it
+            fresh.rename(last)
+            shutil.rmtree(old, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Load the last checkpoint into what Accelerate has prepared; returns its state, or ``state`` where there is none.
+
+        Raises:
+            ValueError: the checkpoint is another run's.
+        """
+        for name in ("last", "fresh"):
+            file = self.folder / name / "state.json"
+            if file.is_file():
+                saved = json.loads(file.read_text())
+                self._check(saved, state)
+                try:
+                    self.accelerator.load_state(str(self.folder / name))
+                except RuntimeError as error:  # sizes differ, as with other --layers
+                    raise ValueError(f"the checkpoint in {self.folder} belongs to another network: {error}") from error
+                self.accelerator.print(f"resuming at epoch {saved['epoch'] + 1}, step {saved['step']}")
+                return saved
+        self.accelerator.print("nothing to resume from: starting anew")
+        return state
+
+    def _check(self, saved: dict[str, Any], state: dict[str, Any]) -> None:
+        if saved["name"] != state["name"]:
+            raise ValueError(
+                f"the checkpoint in {self.folder} belongs to a run with other data or settings; "
+                "start without --resume, or with the same command line"
+            )
+        processes = saved.setdefault("processes", state["processes"])
+        if processes != state["processes"]:
+            raise ValueError(f"the checkpoint in {self.folder} is of a run with {processes} processes; start as many")
