@@ -16,6 +16,7 @@ import pytest
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported; spinning threads are ruinous on shared cores
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = ROOT / "models" / "default"
 
@@ -94,7 +95,9 @@ def run_module(module: str, *arguments: object, check: bool = True, **environmen
 class Server:
     """``bentoml serve`` on a free port, with its log."""
 
-    def __init__(self, model: Path, folder: Path, target: str = "serving.service:Wenzhai", **environment: str) -> None:
+    def __init__(
+        self, model: Path | None, folder: Path, target: str = "serving.service:Wenzhai", cwd: Path = ROOT, **environment: str
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -103,9 +106,9 @@ class Server:
         self._log_file = self.log.open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=ROOT, stdout=self._log_file, stderr=subprocess.STDOUT,
-            env={**os.environ, "BENTOML_HOME": str(folder / "bentoml"), "WENZHAI_MODEL": str(model), "WENZHAI_WORKERS": "1",
-                 **environment},
+            cwd=cwd, stdout=self._log_file, stderr=subprocess.STDOUT,
+            env={**os.environ, "BENTOML_HOME": str(folder / "bentoml"), "WENZHAI_WORKERS": "1",
+                 **({"WENZHAI_MODEL": str(model)} if model else {}), **environment},
         )
 
     def wait(self, seconds: float = 90) -> None:

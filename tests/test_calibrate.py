@@ -45,6 +45,13 @@ def test_a_perfectly_separated_dev_part_leaves_scores_finite(single: bool) -> No
     assert 0 < slope < 5 and np.isfinite(offsets).all()
 
 
+def test_a_dev_part_without_positives_does_not_silence_the_model() -> None:
+    truth, logits = np.zeros((3, 2)), np.array([[-1.0, -2.0], [-3.0, -1.0], [-2.0, -2.0]])
+    slope, offsets = fit_calibration(logits, truth, single_label=False)
+    assert slope < 10 and (offsets > -3).all()
+    assert choose_thresholds(sigmoid(logits * slope + offsets), truth).tolist() == [0.5, 0.5]
+
+
 def test_thresholds_maximise_f1_and_scarce_topics_stay_near_the_others() -> None:
     rng = np.random.default_rng(1)
     truth = (rng.random((400, 2)) < 0.3).astype(float)
@@ -65,7 +72,8 @@ def example(text: str, marked: list[int]) -> Example:
 
 
 def test_redundancy_is_chosen_where_repetition_hurts() -> None:
-    text = "医院启动了新的基因筛查项目工作。\n医院启动基因筛查项目工作安排。\n费用全部由市政府财政承担。\n" + "其他内容与此无关紧要，仅作凑数之用。\n" * 14
+    text = "医院启动了新的基因筛查项目工作。\n医院启动基因筛查项目工作安排。\n费用全部由市政府财政承担。\n"
+    text += "其他内容与此无关紧要，仅作凑数之用。\n" * 14
     repeated = example(text, [0, 2])
     logits = np.full((len(repeated.document.sentences), 1), -6.0)
     logits[:3, 0] = 3.0, 2.5, 1.5

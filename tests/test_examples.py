@@ -14,7 +14,8 @@ from training.network import load_encoder, window_config
 
 
 def row(text: str, where: str = "f:1", **fields) -> Row:
-    return Row(**{"text": text, "topics": None, "key_sentences": None, "summary": None, "title": "", "id": "", "where": where, **fields})
+    empty = {"topics": None, "key_sentences": None, "summary": None, "title": "", "id": ""}
+    return Row(**{**empty, **fields}, text=text, where=where)
 
 
 def labels(text: str, **fields) -> list[float] | None:
@@ -40,7 +41,8 @@ def test_nothing_of_a_long_document_is_truncated(tiny_encoder: Path) -> None:
     _, tokenizer, _ = load_encoder(str(tiny_encoder))
     text = "".join(f"基因筛查第{i}条。" for i in range(3000)) + "股权" * 400 + "。"
     example = make_examples([row(text)], [], tokenizer.backend_tokenizer, window_config(tokenizer, 64, 16))[0]
-    whole = sum(len(e.ids) for e in tokenizer.backend_tokenizer.encode_batch(example.document.sentence_texts(), add_special_tokens=False))
+    sentences = example.document.sentence_texts()
+    whole = sum(len(e.ids) for e in tokenizer.backend_tokenizer.encode_batch(sentences, add_special_tokens=False))
     assert len(example.windows) > 400
     assert sum(piece.end - piece.start for window in example.windows for piece in window.pieces) == whole
     assert {piece.sentence for window in example.windows for piece in window.pieces} == set(range(3001))

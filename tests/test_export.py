@@ -100,8 +100,8 @@ def test_an_older_model_is_replaced_as_a_whole(tiny_model: Path, trained: tuple,
 
     model = Model.load(tiny_model)
     export.export(
-        folder, trained[0], tokenizer, model.windows, [Topic("x", "甲"), Topic("y", "乙")], [0.2, 0.7], (2.0, np.array([0.1, 0.2])),
-        0.1, False, "elsewhere", {"note": "新"},
+        folder, trained[0], tokenizer, model.windows, [Topic("x", "甲"), Topic("y", "乙")], [0.2, 0.7],
+        (2.0, np.array([0.1, 0.2])), 0.1, False, "elsewhere", {"note": "新"},
     )
     fresh = Model.load(folder)
     assert [(t.id, t.name, t.threshold) for t in fresh.topics] == [("x", "甲", 0.2), ("y", "乙", 0.7)]

@@ -40,7 +40,7 @@ def test_data_flows_one_way() -> None:
     """A module of serving/ imports only modules that stand before it."""
     order = [
         "errors", "settings", "document", "charset", "phonetics", "markup", "noise", "reading", "windows", "model", "schema", "analysis",
-        "rows", "archive", "results", "progress", "workers", "score", "batching", "http", "openapi", "routes", "service",
+        "rows", "archive", "results", "progress", "workers", "score", "logs", "batching", "body", "http", "openapi", "routes", "service",
     ]
     for path in (ROOT / "serving").glob("*.py"):
         if path.stem == "__init__":

@@ -67,7 +67,8 @@ def test_near_duplicates_in_two_splits_are_refused(parts: tuple[Path, Path], tmp
     data, corpus = parts
     text = "".join(row["text"] for row in make_rows(6, 9))
     for split, ending in (("train", "记者王某。"), ("test", "编辑李某。")):
-        prepare.write_jsonl(data / f"written_{split}.jsonl", [{**make_rows(1)[0], "id": split, "text": text + ending, "key_sentences": []}])
+        row = {**make_rows(1)[0], "id": split, "text": text + ending, "key_sentences": []}
+        prepare.write_jsonl(data / f"written_{split}.jsonl", [row])
     output = tmp_path / "out"
     result = prepared(corpus, output)
     assert result.exit_code == 1 and "near-duplicates in two splits: " in result.output

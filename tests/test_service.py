@@ -1,14 +1,10 @@
 """What the endpoints answer, through the real HTTP server; the tiny model's scores mean nothing, the structure does."""
 
-import io
 import json
-import zipfile
 
 import httpx
 import pytest
-import schemathesis
 from conftest import WORDS, Server
-from hypothesis import HealthCheck, given, settings
 
 SCREENING = "".join(WORDS["screening"]) + "。" + "孕妇在医院采血检测染色体。" + "天气晴朗，山水秀丽。"
 FINANCE = "股权融资完成，基金上市。\n利润来自并购。\n音乐比赛。"
@@ -154,116 +150,3 @@ def test_topics_and_info(tiny_server: Server) -> None:
     assert all(0 < t["threshold"] < 1 for t in topics["topics"])
     assert info["model"] == topics["model"] == analyse(tiny_server, SCREENING)["model"]
     assert info["limits"]["max_documents"] == 64 and info["versions"]["bentoml"].startswith("1.4")
-
-
-def upload(server: Server, *files: tuple[str, bytes], **data: str) -> httpx.Response:
-    return httpx.post(f"{server.url}/v1/files", files=[("files", file) for file in files], data=data, timeout=60)
-
-
-def zipped(**members: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name.replace("_", "."), content)
-    return buffer.getvalue()
-
-
-def test_uploads_of_every_kind(tiny_server: Server) -> None:
-    archive = zipped(b_txt=FINANCE.encode("utf-16"), c_html=b"<p></p>", d_png=b"\x89PNG")
-    response = upload(
-        tiny_server, ("国标.txt", SCREENING.encode("gb18030")), ("空.md", b""), ("包.zip", archive), ("坏.zip", b"PK\x03\x04"),
-        ("繁體.txt", "孕婦基因篩查。".encode("big5")), options='{"include_text": true, "threshold": 0, "top_k": 1}',
-    )
-    answer = response.json()
-    assert response.status_code == 200, response.text
-    assert [d["id"] for d in answer["documents"]] == ["国标.txt", "b.txt", "繁體.txt"]
-    assert [e["id"] for e in answer["errors"]] == ["空.md", "c.html", "坏.zip"]  # in the order of the request
-    assert answer["documents"][0]["text"] == SCREENING and answer["documents"][2]["text"] == "孕婦基因篩查。"
-    assert all(len(d["topics"]) == 1 for d in answer["documents"])
-
-
-@pytest.mark.parametrize(
-    "files, data, status, says",
-    [
-        ([], {"options": "{}"}, 415, "multipart/form-data"),  # httpx sends a form without files urlencoded
-        ([("options", ("o.json", b"{}"))], {}, 422, "at least one file"),
-        ([("files", ("a.txt", b"a"))], {"options": "{"}, 422, "options"),
-        ([("files", ("a.txt", b"a"))], {"options": '{"topk": 1}'}, 422, "options.topk"),
-        ([("files", ("a.txt", b"a"))], {"options": '{"topics": ["nonsense"]}'}, 422, "unknown topic 'nonsense'"),
-        ([("files", ("a.txt", b"a"))], {"threshold": "1"}, 422, "'threshold'"),
-        ([("document", ("a.txt", b"a"))], {}, 422, "'document'"),
-        ([("files", ("a.txt", b"a"))] * 65, {}, 413, "more than 64"),
-        ([("files", ("a.zip", zipped(**{f"m{i}_txt": b"a" for i in range(65)})))], {}, 413, "more than 64 documents"),
-        ([("files", ("a.zip", zipped(a_png=b"a")))], {}, 422, "no document"),
-    ],
-)
-def test_uploads_that_are_refused(tiny_server: Server, files: list, data: dict, status: int, says: str) -> None:
-    response = httpx.post(f"{tiny_server.url}/v1/files", files=files or None, data=data, timeout=60)
-    assert response.status_code == status, response.text
-    assert says in response.json()["error"]
-
-
-def test_a_form_in_which_no_file_was_chosen(tiny_server: Server) -> None:
-    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename=""\r\n\r\n\r\n--x--\r\n'
-    response = httpx.post(
-        f"{tiny_server.url}/v1/files", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"}
-    )
-    assert (response.status_code, response.json()["error"]) == (422, "send at least one file in the form field 'files'")
-
-
-def test_an_upload_is_unpacked_no_further_than_the_limit(tiny_server: Server) -> None:
-    bomb = zipped(**{f"m{i}_txt": b"0" * 15_000_000 for i in range(5)})
-    assert len(bomb) < 100_000
-    response = upload(tiny_server, ("a.zip", bomb))
-    assert response.status_code == 413 and "once unpacked" in response.json()["error"]
-
-
-def test_options_may_come_as_a_file(tiny_server: Server) -> None:
-    files = [("files", ("a.txt", SCREENING.encode())), ("options", ("options.json", b'{"include_text": true}'))]
-    assert httpx.post(f"{tiny_server.url}/v1/files", files=files).json()["documents"][0]["text"] == SCREENING
-
-
-def test_docs_name_every_endpoint_and_error(tiny_server: Server) -> None:
-    document = httpx.get(f"{tiny_server.url}/docs.json").json()
-    posts = {path for path, item in document["paths"].items() if "post" in item}
-    assert posts == {"/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files"}
-    for path in posts:
-        responses = document["paths"][path]["post"]["responses"]
-        assert set(responses) == {"200", "400", "401", "413", "415", "422", "429", "500", "504"}
-        for status in set(responses) - {"200"}:
-            assert responses[status]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorResponse"}
-    for path in set(document["paths"]) - posts:
-        assert httpx.get(f"{tiny_server.url}{path}").status_code == 200, path
-    assert {"/v1/topics", "/v1/info", "/", "/healthz", "/readyz", "/metrics", "/docs.json"} <= set(document["paths"])
-    fields = document["components"]["schemas"]["AnalyzeRequest"]["properties"]
-    assert fields["focus"]["anyOf"][0]["enum"] == ["finance", "screening"]
-    references = {part.split('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
-    assert references == set(document["components"]["schemas"]) - {"TextOnly"}
-
-
-POSTS = ("/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files")
-GETS = ("/v1/topics", "/v1/info", "/", "/docs.json", "/livez", "/healthz", "/readyz", "/metrics")
-POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
-BOUNDED = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
-
-
-@pytest.mark.parametrize(
-    "path, method, mode",
-    [*((path, "POST", mode) for path in POSTS for mode in (POSITIVE, NEGATIVE)), *((path, "GET", POSITIVE) for path in GETS)],
-)
-def test_the_service_keeps_to_its_document(
-    tiny_server: Server, path: str, method: str, mode: schemathesis.GenerationMode
-) -> None:
-    """Schemathesis makes requests from the document, right and wrong ones, and compares the answers with it."""
-    schema = schemathesis.openapi.from_url(f"{tiny_server.url}/docs.json")
-    statuses = []
-
-    @given(case=schema[path][method].as_strategy(generation_mode=mode))
-    @BOUNDED
-    def check(case: schemathesis.Case) -> None:
-        statuses.append(case.call_and_validate(base_url=tiny_server.url).status_code)
-
-    check()
-    assert (200 if mode is POSITIVE else 422) in statuses

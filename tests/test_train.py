@@ -59,8 +59,8 @@ def test_output_of_the_command(data: Path, tiny_encoder: Path, tmp_path: Path) -
     topics = tmp_path / "topics.yaml"
     topics.write_text("- {id: screening, name: 筛查, description: 关于筛查}\n- {id: finance, name: 财务}\n", "utf-8")
     result = run_module(
-        "training.train", "--data", data, "--dev", data, "--topics", topics, "--encoder", tiny_encoder, "--output", tmp_path / "m",
-        "--epochs", 2, *FAST,
+        "training.train", "--data", data, "--dev", data, "--topics", topics, "--encoder", tiny_encoder,
+        "--output", tmp_path / "m", "--epochs", 2, *FAST,
     )
     assert re.search(r"largest difference of a score over 60 documents: 0\.000\d+ in f32", result.stdout)
     assert re.search(r"epoch 2/2: .*dev=0\.\d+, loss=\d", result.stderr.replace("\n", " ")) or "dev=1.0" in result.stderr
@@ -94,7 +94,8 @@ def test_rows_may_lack_either_label(tiny_encoder: Path, tmp_path: Path) -> None:
             del row["topics"]
         else:
             row["summary"] = row.pop("key_sentences")[0]
-    train("--data", write(tmp_path / "rows.jsonl", rows), "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 6, *FAST)
+    data = write(tmp_path / "rows.jsonl", rows)
+    train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 6, *FAST)
     figures = evaluate(tmp_path / "m", read_rows(str(write(tmp_path / "unseen.jsonl", make_rows(40, seed=7)))))
     assert figures["micro_f1"] > 0.9 and figures["key_sentence_f1"] > 0.9
 
@@ -104,7 +105,8 @@ def test_rows_of_one_kind_alone(label: str, tiny_encoder: Path, tmp_path: Path) 
     """Summaries alone make a model without topics; topics alone one whose salience head is as it was."""
     rows = [{"text": r["text"], "summary": r["key_sentences"][0], "topics": r["topics"]} for r in make_rows(40)]
     rows = [{"text": row["text"], label: row[label]} for row in rows]
-    train("--data", write(tmp_path / "rows.jsonl", rows), "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 4, *FAST)
+    data = write(tmp_path / "rows.jsonl", rows)
+    train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 4, *FAST)
     model = Model.load(tmp_path / "m")
     assert [topic.id for topic in model.topics] == ([] if label == "summary" else ["finance", "screening"])
     figures = evaluate(model, read_rows(str(tmp_path / "rows.jsonl")))
@@ -126,8 +128,10 @@ def test_the_same_seed_gives_the_same_model(data: Path, tiny_encoder: Path, tmp_
         train(*arguments, "--output", tmp_path / name, "--seed", seed)
     a, b, c = (sha256(tmp_path / name / "model.safetensors") for name in "abc")
     assert a == b != c
-    for file in ("config.json", "graph.bin"):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    configs = [json.loads((tmp_path / name / "config.json").read_text("utf-8")) for name in "ab"]
+    for config in configs:
+        del config["files"]["graph.xml"]  # numbers its nodes on through one process
+    assert configs[0] == configs[1]
 
 
 def test_killed_and_resumed_it_ends_as_if_uninterrupted(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
@@ -166,7 +170,8 @@ def test_resumed_in_the_middle_of_an_epoch(data: Path, tiny_encoder: Path, tmp_p
     monkeypatch.setattr(Checkpoints, "save", save_and_die)
     AcceleratorState._reset_state(True)
     with pytest.raises(KilledError):
-        CliRunner().invoke(train_module.main, [*map(str, arguments), "--output", str(tmp_path / "killed")], catch_exceptions=False)
+        command = [*map(str, arguments), "--output", str(tmp_path / "killed")]
+        CliRunner().invoke(train_module.main, command, catch_exceptions=False)
     assert states == [(0, 3), (0, 6), (1, 0), (1, 3)]
     monkeypatch.setattr(Checkpoints, "save", save)
     # Killed while the next checkpoint was put in its place: the last one is only known by its other name.
@@ -219,7 +224,7 @@ for part in network.modules():
 examples = make_examples(read_rows(data), ["finance", "screening"], tokenizer.backend_tokenizer, window_config(tokenizer, 32, 8))
 config = LoopConfig(
     epochs=1, learning_rate=1e-4, head_learning_rate=1e-3, batch_size=4, seed=0, single_label=False, max_forward_tokens=64,
-    max_kept_tokens=int(150),
+    max_kept_tokens=150,
 )
 loop = Loop(network, 0, config, accelerator, Path(out))
 state = loop.run(examples, examples[:5], lambda e, p: 0.5, resume=False, name="x")
@@ -241,11 +246,13 @@ def test_two_processes_take_the_steps_of_one(tiny_encoder: Path, tmp_path: Path)
     found = []
     for processes in (1, 2):
         out = tmp_path / f"out{processes}"
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes, script]
-        subprocess.run([str(c) for c in [*command, tiny_encoder, data, out]], cwd=ROOT, env=environment, check=True, timeout=300)
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
+        command = [sys.executable, *launcher, str(script), str(tiny_encoder), str(data), str(out)]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=300)
         found.append(load_file(f"{out}.safetensors"))
-    for name in found[0]:
-        torch.testing.assert_close(found[0][name], found[1][name], atol=2e-4, rtol=1e-3, msg=name)
+    assert found[0].keys() == found[1].keys() and "topic_head.weight" in found[0]
+    for name in found[0]:  # the gradient of the sharpness of alike sentences is a small difference of large numbers
+        torch.testing.assert_close(found[0][name], found[1][name], atol=1e-3 if name == "log_sharpness" else 2e-6, rtol=1e-4)
 
 
 def roberta(folder: Path, size: int, pad: int) -> None:
@@ -260,7 +267,9 @@ def roberta(folder: Path, size: int, pad: int) -> None:
 def distilbert(folder: Path, size: int, pad: int) -> None:
     from transformers import DistilBertConfig, DistilBertModel
 
-    config = DistilBertConfig(vocab_size=size, dim=16, n_layers=3, n_heads=2, hidden_dim=16, max_position_embeddings=64, pad_token_id=pad)
+    config = DistilBertConfig(
+        vocab_size=size, dim=16, n_layers=3, n_heads=2, hidden_dim=16, max_position_embeddings=64, pad_token_id=pad,
+    )
     DistilBertModel(config).save_pretrained(folder)
 
 
@@ -296,7 +305,7 @@ def test_training_goes_on_from_a_model_folder(tiny_model: Path, tmp_path: Path) 
     data = write(tmp_path / "rows.jsonl", make_rows(30, seed=5))
     topics = tmp_path / "topics.yaml"
     topics.write_text("- {id: screening}\n- {id: finance}\n", "utf-8")
-    train("--data", data, "--topics", topics, "--encoder", tiny_model, "--output", tmp_path / "m", "--epochs", 1,
+    train("--data", data, "--dev", data, "--topics", topics, "--encoder", tiny_model, "--output", tmp_path / "m", "--epochs", 1,
           "--learning-rate", 1e-9, "--window", 64, "--device", "cpu")
     figures = evaluate(tmp_path / "m", read_rows(str(data)))
     assert figures["micro_f1"] > 0.95 and figures["key_sentence_f1"] > 0.9

@@ -27,7 +27,8 @@ def write_csv(path: Path, rows: list[dict]) -> Path:
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, ["id", "title", "text", "topics", "key_sentences"])
         writer.writeheader()
-        writer.writerows({**row, "topics": "|".join(row["topics"]), "key_sentences": "|".join(row["key_sentences"])} for row in rows)
+        for row in rows:
+            writer.writerow({**row, "topics": "|".join(row["topics"]), "key_sentences": "|".join(row["key_sentences"])})
     return path
 
 
@@ -70,13 +71,14 @@ def test_all_problems_are_named_with_file_and_line(tmp_path: Path) -> None:
     good = {"text": "甲乙丙。丁戊己。", "topics": ["a"]}
     lines = [
         json.dumps(good), "", '{"text": "甲"', json.dumps({"topics": ["a"]}), json.dumps({"text": " \n", "topics": []}),
-        json.dumps({"text": "甲", "topics": ["z", "a", "y"]}), json.dumps({"text": "甲。", "topics": [], "key_sentences": ["乙。"]}),
+        json.dumps({"text": "甲", "topics": ["z", "a", "y"]}),
+        json.dumps({"text": "甲。", "topics": [], "key_sentences": ["乙。"]}),
         json.dumps({"text": "甲"}), "[1]", json.dumps({"text": "甲", "topics": [3]}), json.dumps({"text": 5, "topics": []}),
         json.dumps({"text": "坏\ufffd字", "topics": []}), json.dumps({"text": "半\ud800个", "topics": []}),
         json.dumps({"text": "甲", "summary": ["乙"]}), json.dumps({"text": "甲", "topics": [""]}),
     ]
     file = tmp_path / "bad.jsonl"
-    file.write_bytes("\n".join(lines).encode() + "\n".encode() + '{"text": "中文", "topics": []}'.encode("gb18030") + b"\n")
+    file.write_bytes("\n".join(lines).encode() + b"\n" + '{"text": "中文", "topics": []}'.encode("gb18030") + b"\n")
     found = problems(file, topics=[Topic("a", "a")])
     expected = [
         (3, "not JSON"), (4, "'text' is missing"), (5, "'text' is empty"), (6, "unknown topic 'z'"), (6, "unknown topic 'y'"),
@@ -169,7 +171,8 @@ def test_the_command_reports_every_source_at_once_before_a_model_is_loaded(tmp_p
     assert result.exit_code == 2
     assert "(4 problems)" in result.output
     for part in (
-        f"{data}:5: key sentence not in the text", f"{data}:8: ", f"{data}: no row has topic 'lonely'", f"{dev}:4: unknown topic 'unheard'",
+        f"{data}:5: key sentence not in the text", f"{data}:8: ", f"{data}: no row has topic 'lonely'",
+        f"{dev}:4: unknown topic 'unheard'",
     ):
         assert part in result.output
     assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from training.loop import Prediction
 from training.metrics import key_sentence_f1
 
 _OFFSET_PENALTY = 2.0  # keeps the offsets of scarce topics near the common one
-_SLOPE_PENALTY = 0.5  # keeps the slope finite where the dev part is told apart without error
+_PRIOR = 0.5  # keeps slope and common offset finite where the dev part is told apart without error, or has no positive
 _GRID = np.round(np.arange(0.1, 0.91, 0.02), 2)
 _POOLED_SHARE = 0.5  # weight of all topics' counts in the choice of one topic's threshold
 _REDUNDANCY = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
@@ -29,7 +29,7 @@ def fit_calibration(logits: np.ndarray, truth: np.ndarray, single_label: bool) -
 
     def loss(parameters: np.ndarray) -> float:
         slope, offsets = np.exp(parameters[0]), parameters[1:]
-        prior = _SLOPE_PENALTY * parameters[0] ** 2
+        prior = _PRIOR * (parameters[0] ** 2 + offsets.mean() ** 2 if topics else 0.0)
         if single_label:
             z = logits * slope
             return float((np.logaddexp.reduce(z, axis=1) - (z * truth).sum(axis=1)).sum() + prior) / len(truth)
@@ -51,7 +51,8 @@ def choose_thresholds(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     mixed = counts + pooled
     f1 = 2 * mixed[..., 0] / np.maximum(2 * mixed[..., 0] + mixed[..., 1], 1e-9)
     smooth = np.apply_along_axis(lambda column: np.convolve(np.pad(column, 1, "edge"), np.ones(3) / 3, "valid"), 0, f1)
-    return _GRID[smooth.argmax(axis=0)]
+    best = smooth >= smooth.max(axis=0) - 1e-9
+    return np.array([_GRID[np.flatnonzero(column)[column.sum() // 2]] for column in best.T])  # the middle of equally good ones
 
 
 def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:

@@ -5,13 +5,18 @@ let current = null;
 
 $("file").addEventListener("change", async () => {
   const file = $("file").files[0];
-  if (file) await send("v1/files", () => { const data = new FormData(); data.append("files", file); data.append("options", JSON.stringify(options())); return { method: "POST", body: data }; });
+  if (!file) return;
+  const body = new FormData();
+  body.append("files", file);
+  body.append("options", JSON.stringify(options()));
+  await send("v1/files", { body });
+  $("file").value = ""; // so that the same file can be chosen again
 });
 
 $("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = { documents: [{ text: $("text").value }], ...options() };
-  await send("v1/analyze", () => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }));
+  await send("v1/analyze", { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 });
 
 function options() {
@@ -24,10 +29,13 @@ async function send(address, request) {
   button.disabled = true;
   say("分析中……");
   try {
-    const response = await fetch(address, request());
+    const key = $("key").value;
+    const headers = { ...request.headers, ...(key ? { Authorization: "Bearer " + key } : {}) };
+    const response = await fetch(address, { method: "POST", ...request, headers });
     const answer = await response.json();
-    if (!response.ok) return say(answer.error, true);
-    if (!answer.documents.length) return say(answer.errors[0].error, true);
+    if (response.status === 401) $("key-row").hidden = false;
+    if (!response.ok) return say(explain(response.status, answer.error), true);
+    if (!answer.documents.length) return say(explain(200, answer.errors[0].error), true);
     say("");
     show(answer.documents[0]);
   } catch (error) {
@@ -35,6 +43,20 @@ async function send(address, request) {
   } finally {
     button.disabled = false;
   }
+}
+
+// The service speaks English; the reader of this page gets a Chinese sentence first.
+const REASONS = {
+  200: "这篇文档无法分析",
+  401: "服务需要密钥，请在下面填写后重试",
+  413: "内容太大，请分开提交",
+  422: "请求有误",
+  429: "服务正忙，请稍后再试",
+  504: "分析超时，请分开提交",
+};
+
+function explain(status, error) {
+  return (REASONS[status] || "请求失败") + "（" + error + "）";
 }
 
 function say(text, isError = false) {
@@ -46,12 +68,13 @@ function say(text, isError = false) {
 function show(analysis) {
   current = analysis;
   $("result").hidden = false;
-  $("title").textContent = analysis.title;
+  $("title").textContent = analysis.title || "（无标题）";
   $("topics").replaceChildren(...analysis.topics.map(topicItem));
-  if (!analysis.topics.length) $("topics").append(element("li", "没有一个主题达到阈值"));
+  if (!analysis.topics.length) $("topics").append(element("li", "没有主题达到阈值。"));
   $("summary").replaceChildren(...analysis.summary.sentences.map((s) => element("li", s.text)));
   $("warnings").replaceChildren(element("li", "模型 " + analysis.model), ...analysis.warnings.map((w) => element("li", w)));
   paint([]);
+  $("result").scrollIntoView({ block: "start", behavior: "smooth" });
 }
 
 function topicItem(topic) {
@@ -61,7 +84,7 @@ function topicItem(topic) {
   button.setAttribute("aria-pressed", "false");
   const score = element("span", topic.score.toFixed(2));
   score.className = "score";
-  button.append(score, element("b", topic.name), ...topic.evidence.slice(0, 1).map((e) => element("q", e.text)));
+  button.append(element("b", topic.name), score, ...topic.evidence.slice(0, 1).map((e) => element("q", e.text)));
   button.addEventListener("click", () => {
     const chosen = button.getAttribute("aria-pressed") !== "true";
     for (const other of $("topics").querySelectorAll("button")) other.setAttribute("aria-pressed", "false");

@@ -1,0 +1,78 @@
+"""bentoml build needs no network, and what it builds serves; its versions are those that the tests run with."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from conftest import ROOT, Server
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PYTHONS = ("3.10", "3.11", "3.12")
+
+
+def pins(lines: list[str], python: str) -> dict[str, str]:
+    """The version of each package for one Python."""
+    environment = {"python_version": python, "python_full_version": f"{python}.5", "sys_platform": "linux"}
+    requirements = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    valid = [r for r in requirements if r.marker is None or r.marker.evaluate(environment)]
+    names = [canonicalize_name(r.name) for r in valid]
+    assert len(names) == len(set(names)), f"two versions of one package on Python {python}"
+    return {name: str(r.specifier) for name, r in zip(names, valid)}
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_bento_has_the_versions_of_the_constraints(python: str) -> None:
+    tomllib = pytest.importorskip("tomllib")
+    constraints = pins((ROOT / "constraints.txt").read_text("utf-8").splitlines(), python)
+    packages = pins(yaml.safe_load((ROOT / "bentofile.yaml").read_text("utf-8"))["python"]["packages"], python)
+    assert packages == {name: constraints[name] for name in packages}
+    assert all(version.startswith("==") for version in packages.values())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    assert needed <= set(packages)
+
+
+def offline() -> list[str]:
+    """A command that runs another without a network, where this machine has one."""
+    command = ["unshare", "--map-root-user", "--net"]
+    try:
+        return command if subprocess.run([*command, "true"], capture_output=True).returncode == 0 else []
+    except OSError:
+        return []
+
+
+def test_the_bento_builds_offline_and_serves(tiny_model: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("bentofile.yaml", "pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, tree)
+    shutil.copytree(ROOT / "serving", tree / "serving", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(tiny_model, tree / "models" / "default")
+    environment = {
+        **os.environ, "BENTOML_HOME": str(tmp_path / "bentoml"), "PIP_NO_INDEX": "1", "UV_OFFLINE": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    built = subprocess.run(
+        [*offline(), sys.executable, "-m", "bentoml", "build", "--output", "tag"], cwd=tree, env=environment,
+        capture_output=True, text=True, timeout=120,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    tag = built.stdout.strip().rsplit("__tag__:", 1)[1]
+    shutil.rmtree(tree)  # the bento has to stand alone
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    server = Server(None, tmp_path, tag, elsewhere)
+    try:
+        server.wait()
+        answer = httpx.post(f"{server.url}/v1/analyze", json={"documents": [{"text": "基因筛查。"}]}, timeout=30).json()
+        assert answer["documents"][0]["model"].startswith("default@")
+        assert "<form" in httpx.get(f"{server.url}/").text
+    finally:
+        server.stop()

@@ -1,0 +1,55 @@
+"""The OpenAPI document names everything, and the service keeps to it."""
+
+import json
+
+import httpx
+import pytest
+import schemathesis
+from conftest import Server
+from hypothesis import HealthCheck, given, settings
+
+
+def test_docs_name_every_endpoint_and_error(tiny_server: Server) -> None:
+    document = httpx.get(f"{tiny_server.url}/docs.json").json()
+    posts = {path for path, item in document["paths"].items() if "post" in item}
+    assert posts == {"/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files"}
+    for path in posts:
+        responses = document["paths"][path]["post"]["responses"]
+        assert set(responses) == {"200", "400", "401", "413", "415", "422", "429", "500", "504"}
+        for status in set(responses) - {"200"}:
+            assert responses[status]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorResponse"}
+    for path in set(document["paths"]) - posts:
+        assert httpx.get(f"{tiny_server.url}{path}").status_code == 200, path
+    assert {"/v1/topics", "/v1/info", "/", "/healthz", "/readyz", "/metrics", "/docs.json"} <= set(document["paths"])
+    fields = document["components"]["schemas"]["AnalyzeRequest"]["properties"]
+    assert fields["focus"]["anyOf"][0]["enum"] == ["finance", "screening"]
+    references = {part.split('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
+    assert references == set(document["components"]["schemas"]) - {"TextOnly"}
+
+
+POSTS = ("/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files")
+GETS = ("/v1/topics", "/v1/info", "/", "/docs.json", "/livez", "/healthz", "/readyz", "/metrics")
+POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+BOUNDED = settings(
+    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.mark.parametrize(
+    "path, method, mode",
+    [*((path, "POST", mode) for path in POSTS for mode in (POSITIVE, NEGATIVE)), *((path, "GET", POSITIVE) for path in GETS)],
+)
+def test_the_service_keeps_to_its_document(
+    tiny_server: Server, path: str, method: str, mode: schemathesis.GenerationMode
+) -> None:
+    """Schemathesis makes requests from the document, right and wrong ones, and compares the answers with it."""
+    schema = schemathesis.openapi.from_url(f"{tiny_server.url}/docs.json")
+    statuses = []
+
+    @given(case=schema[path][method].as_strategy(generation_mode=mode))
+    @BOUNDED
+    def check(case: schemathesis.Case) -> None:
+        statuses.append(case.call_and_validate(base_url=tiny_server.url).status_code)
+
+    check()
+    assert (200 if mode is POSITIVE else 422) in statuses
