@@ -36,12 +36,15 @@ def test_real_part(tmp_path: Path) -> None:
     check("real", tmp_path / "test_real.jsonl", tmp_path)
 
 
+PINNED = {
+    "real": {"micro_f1": 0.77, "macro_f1": 0.73, "map": 0.85, "key_sentence_f1": 0.49, "max_ece": 0.03},
+    "written": {"micro_f1": 0.62, "macro_f1": 0.57, "map": 0.77, "key_sentence_f1": 0.62, "max_ece": 0.04},
+}
+
+
 def test_floors_are_as_pinned() -> None:
     """Raising a floor is welcome; lowering one needs this test changed too, in sight of a reviewer."""
     for part, floors in PINNED.items():
         for name, floor in floors.items():
             better = FLOORS[part][name] <= floor if name == "max_ece" else FLOORS[part][name] >= floor
             assert better, f"{part}.{name} was {floor}"
-
-
-PINNED: dict[str, dict[str, float]] = {}

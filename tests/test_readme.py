@@ -13,9 +13,8 @@ import pytest
 from conftest import ROOT, Server
 
 README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = [
-    line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.startswith("$ ")
-]
+BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line[2:] for block in BLOCKS for line in block.splitlines() if line.startswith("$ ")]
 CURL = [command for command in COMMANDS if command.startswith("curl ")]
 MAKE = [command for command in COMMANDS if re.search(r"\bmake ", command)]
 PYTHON = [command for command in COMMANDS if command.startswith(".venv/bin/python")]

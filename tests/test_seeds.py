@@ -58,13 +58,26 @@ def analysis(name: str) -> Analysis:
     return analyse(document(name), scores[0], model, Options())
 
 
+# What the model that ships does not find yet. Strict: a model that finds one fails here until its line is taken out.
+NOT_YET = {("002", "cancer_control"), ("003", "elderly_care"), ("004", "investment_finance")}
+MISSED = pytest.mark.xfail(strict=True, reason="the shipped model misses it; see models/README.md")
+WANTED = [
+    pytest.param(name, topic, marks=[MISSED] if (name[:3], topic) in NOT_YET else [])
+    for name, expected in EXPECTED.items()
+    for topic in expected["topics_must"]
+]
+
+
+@pytest.mark.shipped
+@pytest.mark.parametrize(("name", "topic"), WANTED)
+def test_topic_comes_out(name: str, topic: str) -> None:
+    assert topic in {found.id for found in analysis(name).topics or []}
+
+
 @pytest.mark.shipped
 @each_seed
-def test_topics(name: str) -> None:
-    expected = EXPECTED[name]
-    found = {topic.id for topic in analysis(name).topics or []}
-    assert set(expected["topics_must"]) <= found
-    assert not found & set(expected["topics_must_not"])
+def test_topics_that_must_not_come_out(name: str) -> None:
+    assert not {found.id for found in analysis(name).topics or []} & set(EXPECTED[name]["topics_must_not"])
 
 
 @pytest.mark.shipped

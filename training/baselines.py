@@ -121,7 +121,8 @@ def _classify(
 ) -> dict[str, Any]:
     """Fit on train with the strength that is best on dev; metrics on test."""
     truth = [np.array([[topic in (row.topics or ()) for topic in ids] for row in rows], int) for rows in parts]
-    best = max((_fit(make(c), features[0], truth[0], features[1], truth[1], ids) for c in strengths), key=lambda pair: pair[0])
+    tried = (_fit(make(c), features[0], truth[0], features[1], truth[1], ids) for c in strengths)
+    best = max(tried, key=lambda pair: pair[0])
     scores = best[1].decision_function(features[2])
     return topic_metrics(truth[2], 1 / (1 + np.exp(-scores)), (scores > 0).astype(int), ids, single_label=False)
 
