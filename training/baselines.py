@@ -90,7 +90,8 @@ def _frozen(encoder: str, *parts: Sequence[Row]) -> list[np.ndarray]:
     """Mean of a document's token vectors beside that of its first window, standardised by the first part."""
     module, tokenizer, _ = load_encoder(encoder)
     windows = window_config(tokenizer, 256, 48)
-    vectors = [_embed(module.eval(), make_examples(rows, [], tokenizer.backend_tokenizer, windows), windows.pad) for rows in parts]
+    module.eval()
+    vectors = [_embed(module, make_examples(rows, [], tokenizer.backend_tokenizer, windows), windows.pad) for rows in parts]
     scaler = StandardScaler().fit(vectors[0])
     return [scaler.transform(part) for part in vectors]
 

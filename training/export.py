@@ -55,7 +55,7 @@ def export(
         "calibration": {"slope": calibration[0], "offsets": [float(x) for x in calibration[1]]},
         "summary": {"redundancy": redundancy},
         "encoder_origin": encoder,
-        "encoder": {k: v for k, v in network.encoder.config.to_dict().items() if k != "_name_or_path"},  # a path of this machine
+        "encoder": {k: v for k, v in network.encoder.config.to_dict().items() if k != "_name_or_path"},  # else where it was trained
         "special_tokens": {name: token for name, token in special.items() if token},
         **notes,
         "libraries": {name: version(name) for name in ("torch", "transformers", "tokenizers", "openvino")},
