@@ -18,11 +18,14 @@ import numpy as np
 import openvino as ov
 from tokenizers import Tokenizer
 
+from serving.calibration import Calibration, sigmoid
 from serving.document import Document
+from serving.lexicon import Lexicon
 from serving.windows import TITLE, Window, WindowConfig, collate, plan_batches, sentence_features, split_windows
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, GRAPH, GRAPH_WEIGHTS, TOKENIZER = "config.json", "graph.xml", "graph.bin", "tokenizer.json"
+LEXICON = "lexicon.npy"
 _SHAPE_STEP = 32  # batch sizes are rounded up to this many tokens: OpenVINO compiles kernels for each new shape
 
 
@@ -42,21 +45,19 @@ class TopicInfo:
 
 @dataclass(frozen=True)
 class Scores:
-    """Calibrated scores of one document: ``topics`` [T], ``evidence`` [sentences, T], ``salience`` [sentences].
-
-    ``logits`` [T] are the document's topic logits before calibration, which training calibrates.
-    """
+    """Calibrated scores of one document: ``topics`` [T], ``evidence`` [sentences, T], ``salience`` [sentences]."""
 
     topics: np.ndarray
     evidence: np.ndarray
     salience: np.ndarray
-    logits: np.ndarray
 
 
 class Model:
     """A loaded model folder. Not thread-safe: one forward pass at a time."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], graph: ov.CompiledModel, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], graph: ov.CompiledModel, tokenizer: Tokenizer, lexicon: Lexicon | None
+    ) -> None:
         self.config = config
         self.topics = [TopicInfo(t["id"], t["name"], t["description"], t["threshold"]) for t in config["topics"]]
         self.single_label: bool = config["single_label"]
@@ -65,8 +66,8 @@ class Model:
         self.name = f"{folder.resolve().name}@{self.version}"
         self.windows = WindowConfig(**config["windows"])
         self._sharpness = np.asarray(config["sharpness"], dtype=np.float32)
-        self._calibration = config["calibration"]
-        self._graph, self._tokenizer = graph, tokenizer
+        self._calibration = Calibration.from_config(config["calibration"])
+        self._graph, self._tokenizer, self._lexicon = graph, tokenizer, lexicon
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1, precision: str = "auto") -> Model:
@@ -89,7 +90,9 @@ class Model:
         try:
             graph = core.compile_model(folder / GRAPH, "CPU", options)
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-            return cls(folder, config, graph, tokenizer)
+            words = config["lexicon"]
+            lexicon = None if words is None else Lexicon.load(folder / LEXICON, words["bias"])
+            return cls(folder, config, graph, tokenizer, lexicon)
         except Exception as error:  # OpenVINO and tokenizers raise bare exceptions of their own
             raise ModelError(f"the model in {folder} can't be loaded ({error}); train or fetch it again") from error
 
@@ -118,21 +121,18 @@ class Model:
             for row, column, document, sentence in batch.owners:
                 sums[document][sentence - TITLE] += scores[row, column]
                 counts[document][sentence - TITLE] += 1
-        return [self._finish(total, count) for total, count in zip(sums, counts)]
+        return [self._finish(total, count, windows) for total, count, windows in zip(sums, counts, split)]
 
-    def _finish(self, sums: np.ndarray, counts: np.ndarray) -> Scores:
+    def _finish(self, sums: np.ndarray, counts: np.ndarray, windows: Sequence[Window]) -> Scores:
         logits = sums[counts > 0] / counts[counts > 0, None]
         body = logits[int(counts[0] > 0) :]
         pooled = pool(logits[:, :-1], self._sharpness)
-        return Scores(self.calibrate(pooled), self.calibrate(body[:, :-1]), _sigmoid(body[:, -1]), pooled)
-
-    def calibrate(self, logits: np.ndarray) -> np.ndarray:
-        """Logits [..., T] -> probabilities, by the slope and offsets that were fitted on held-out documents."""
-        scaled = logits * np.float32(self._calibration["slope"]) + np.asarray(self._calibration["offsets"], np.float32)
-        if self.single_label:
-            exp = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-            return exp / exp.sum(axis=-1, keepdims=True)
-        return _sigmoid(scaled)
+        words, by_sentence = self._lexicon.score(windows, len(body)) if self._lexicon else (None, None)
+        topics, evidence = (
+            self._calibration.probabilities(network, lexical, self.single_label)
+            for network, lexical in ((pooled, words), (body[:, :-1], by_sentence))
+        )
+        return Scores(topics, evidence, sigmoid(body[:, -1]))
 
 
 def pool(logits: np.ndarray, sharpness: np.ndarray) -> np.ndarray:
@@ -140,10 +140,6 @@ def pool(logits: np.ndarray, sharpness: np.ndarray) -> np.ndarray:
     scaled = logits * sharpness
     top = scaled.max(axis=0)
     return (top + np.log(np.exp(scaled - top).mean(axis=0))) / sharpness
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -178,17 +174,19 @@ def _check_fields(config: dict[str, Any]) -> None:
     topics = config["topics"]
     for topic in topics:
         TopicInfo(str(topic["id"]), str(topic["name"]), str(topic["description"]), _number(topic["threshold"]))
-    sharpness, calibration = config["sharpness"], config["calibration"]
-    if not len(topics) == len(sharpness) == len(calibration["offsets"]):
-        raise ValueError("topics, sharpness and calibration offsets differ in number")
-    for value in (*sharpness, *calibration["offsets"], calibration["slope"], config["summary"]["redundancy"]):
+    sharpness, calibration, lexicon = config["sharpness"], config["calibration"], config["lexicon"]
+    bias = [0.0] * len(topics) if lexicon is None else lexicon["bias"]
+    if not len(topics) == len(sharpness) == len(calibration["offsets"]) == len(bias):
+        raise ValueError("topics, sharpness, calibration offsets and lexicon differ in number")
+    weights = calibration["slope"], calibration["lexicon"], config["summary"]["redundancy"]
+    for value in (*sharpness, *calibration["offsets"], *bias, *weights):
         _number(value)
     if not all(value > 0 for value in sharpness) or not isinstance(config["single_label"], bool):
         raise ValueError("sharpness must be positive, single_label true or false")
     windows = WindowConfig(**config["windows"])
     if windows.max_tokens < 32 or windows.max_title_tokens < 0:
         raise ValueError("windows of fewer than 32 tokens")
-    missing = {GRAPH, GRAPH_WEIGHTS, TOKENIZER} - config["files"].keys()
+    missing = {GRAPH, GRAPH_WEIGHTS, TOKENIZER, *([] if lexicon is None else [LEXICON])} - config["files"].keys()
     if missing:
         raise ValueError(f"it names no {', '.join(sorted(missing))}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.calibration import sigmoid
 from serving.reading import read
 from training.calibrate import choose_keys, choose_redundancy, choose_thresholds, fit_calibration
 from training.data import Row
@@ -13,20 +14,26 @@ from training.loop import Prediction
 from training.metrics import expected_calibration_error
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
 def test_a_known_distortion_is_found() -> None:
     rng = np.random.default_rng(0)
     true = rng.normal(0, 2, (4000, 3))
     truth = (rng.random(true.shape) < sigmoid(true)).astype(float)
     distorted = (true - 0.5) * 3
-    slope, offsets = fit_calibration(distorted, truth, single_label=False)
-    assert slope == pytest.approx(1 / 3, rel=0.1)
-    assert offsets == pytest.approx(np.full(3, 0.5), abs=0.2)
-    after = expected_calibration_error(truth, sigmoid(distorted * slope + offsets))
+    fitted = fit_calibration(distorted, None, truth, single_label=False)
+    assert fitted.slope == pytest.approx(1 / 3, rel=0.1) and fitted.lexicon == 0
+    assert fitted.offsets == pytest.approx(np.full(3, 0.5), abs=0.2)
+    after = expected_calibration_error(truth, fitted.probabilities(distorted, None, False))
     assert after < 0.02 < expected_calibration_error(truth, sigmoid(distorted))
+
+
+def test_the_lexicon_is_weighed_by_what_it_adds() -> None:
+    rng = np.random.default_rng(0)
+    seen, words = rng.normal(0, 2, (2, 3000, 3))
+    truth = (rng.random(seen.shape) < sigmoid(seen + 0.5 * words)).astype(float)
+    fitted = fit_calibration(seen, words, truth, single_label=False)
+    assert (fitted.slope, fitted.lexicon) == (pytest.approx(1, rel=0.1), pytest.approx(0.5, rel=0.1))
+    assert expected_calibration_error(truth, fitted.probabilities(seen, words, False)) < 0.02
+    assert fit_calibration(seen, -words, truth, single_label=False).lexicon == 0, "what misleads is left out"
 
 
 def test_temperature_for_single_label() -> None:
@@ -34,22 +41,22 @@ def test_temperature_for_single_label() -> None:
     true = rng.normal(0, 1.5, (4000, 4))
     shares = np.exp(true) / np.exp(true).sum(1, keepdims=True)
     truth = np.eye(4)[[rng.choice(4, p=p) for p in shares]]
-    slope, offsets = fit_calibration(true * 5, truth, single_label=True)
-    assert slope == pytest.approx(0.2, rel=0.1) and not offsets.any()
+    fitted = fit_calibration(true * 5, None, truth, single_label=True)
+    assert fitted.slope == pytest.approx(0.2, rel=0.1) and not fitted.offsets.any()
 
 
 @pytest.mark.parametrize("single", [True, False])
 def test_a_perfectly_separated_dev_part_leaves_scores_finite(single: bool) -> None:
     truth = np.eye(2)[[0, 1] * 10]
-    slope, offsets = fit_calibration(truth * 8 - 4, truth, single)
-    assert 0 < slope < 5 and np.isfinite(offsets).all()
+    fitted = fit_calibration(truth * 8 - 4, truth * 2 - 1, truth, single)
+    assert 0 < fitted.slope < 5 and 0 <= fitted.lexicon < 10 and np.isfinite(fitted.offsets).all()
 
 
 def test_a_dev_part_without_positives_does_not_silence_the_model() -> None:
     truth, logits = np.zeros((3, 2)), np.array([[-1.0, -2.0], [-3.0, -1.0], [-2.0, -2.0]])
-    slope, offsets = fit_calibration(logits, truth, single_label=False)
-    assert slope < 10 and (offsets > -3).all()
-    assert choose_thresholds(sigmoid(logits * slope + offsets), truth).tolist() == [0.5, 0.5]
+    fitted = fit_calibration(logits, None, truth, single_label=False)
+    assert fitted.slope < 10 and (fitted.offsets > -3).all()
+    assert choose_thresholds(fitted.probabilities(logits, None, False), truth).tolist() == [0.5, 0.5]
 
 
 def test_thresholds_maximise_f1_and_scarce_topics_stay_near_the_others() -> None:

@@ -9,7 +9,7 @@ from conftest import make_rows
 from serving.model import Model
 from serving.reading import read
 from training.data import Row
-from training.examples import epoch_batches, key_labels, make_examples, split_dev
+from training.examples import epoch_batches, evidence_labels, key_labels, make_examples, split_dev, trim
 from training.network import load_encoder, window_config
 
 
@@ -82,3 +82,29 @@ def test_batches_hold_every_document_once_and_depend_on_seed_and_epoch(tiny_enco
     assert sorted(i for batch in batches for i in batch) == list(range(37))
     assert batches == epoch_batches(examples, 8, 1, 0)
     assert batches != epoch_batches(examples, 8, 1, 1) and batches != epoch_batches(examples, 8, 2, 0)
+
+
+def test_evidence_marks_the_sentences_of_each_topic() -> None:
+    text = "医院开展了新的筛查项目。市民可以预约。费用由政府承担！"
+    evidence = (("a", ("市民可以预约。费用由政府承担！",)), ("c", ("医院开展了新的筛查项目。",)))
+    found = evidence_labels(read(text), row(text, topics=("a", "c"), evidence=evidence), {"a": 0, "b": 1, "c": 2})
+    assert found.tolist() == [[0, 0, 1], [1, 0, 0], [1, 0, 0]]
+    assert evidence_labels(read(text), row(text, topics=("a",)), {"a": 0}) is None
+
+
+def test_trimming_keeps_the_opening_and_what_is_marked(tiny_encoder: Path) -> None:
+    _, tokenizer, _ = load_encoder(str(tiny_encoder))
+    sentences = [f"基因筛查检测第{i}条采血染色体孕妇。" for i in range(60)]
+    marks = {"key_sentences": (sentences[30],), "evidence": (("a", (sentences[45],)),)}
+    item = row("".join(sentences), title="基因", topics=("a",), **marks)
+    config = window_config(tokenizer, 64, 8)
+    whole = make_examples([item], ["a"], tokenizer.backend_tokenizer, config)[0]
+    assert trim(whole, len(whole.windows), 1) is whole
+    short = trim(whole, 3, 1)
+    shown = sorted({piece.sentence for window in short.windows for piece in window.pieces if piece.sentence >= 0})
+    assert len(short.windows) == 3 and {0, 30, 45} <= set(shown) and len(shown) < 20
+    assert short.salience.tolist() == [float(i == 30) for i in shown]
+    assert short.evidence[:, 0].tolist() == [float(i == 45) for i in shown]
+    assert trim(whole, 3, 1).windows == short.windows and short.document == whole.document
+    one = trim(whole, 1, 1)
+    assert 45 in {piece.sentence for piece in one.windows[0].pieces}

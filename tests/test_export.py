@@ -12,17 +12,19 @@ import torch
 from conftest import make_rows
 from safetensors.torch import load_file
 
+from serving.calibration import Calibration
 from serving.model import Model, sha256
 from training import export
 from training.data import Row
 from training.examples import Example, make_examples
+from training.lexicon import lexical_logits
 from training.loop import Prediction
 from training.network import Network, load_encoder, start_heads
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_model: Path) -> tuple[Network, list[Example], list[Prediction]]:
-    """The network of the tiny model, and its own exact predictions, window by window."""
+def trained(tiny_model: Path) -> tuple[Network, list[Example], list[Prediction], list[np.ndarray]]:
+    """The network of the tiny model, its own exact predictions, window by window, and its lexicon's."""
     encoder, tokenizer, heads = load_encoder(str(tiny_model))
     model = Model.load(tiny_model, precision="f32")
     ids = [topic.id for topic in model.topics]
@@ -36,15 +38,18 @@ def trained(tiny_model: Path) -> tuple[Network, list[Example], list[Prediction]]
     from training.loop import Loop, LoopConfig
 
     AcceleratorState._reset_state(True)
-    config = LoopConfig(epochs=1, learning_rate=1e-4, head_learning_rate=1e-4, batch_size=4, seed=0, single_label=False)
+    config = LoopConfig(
+        epochs=1, learning_rate=1e-4, head_learning_rate=1e-4, batch_size=4, seed=0, single_label=False, window=64
+    )
     loop = Loop(network, model.windows.pad, config, Accelerator(cpu=True, mixed_precision="bf16"), tiny_model / "unused")
-    return network, examples, loop.predict(examples, exact=True)
+    table = np.load(tiny_model / "lexicon.npy"), np.asarray(model.config["lexicon"]["bias"])
+    return network, examples, loop.predict(examples, exact=True), lexical_logits(table, examples)
 
 
 def test_the_graph_is_the_network(tiny_model: Path, trained: tuple) -> None:
-    _, examples, predictions = trained
+    _, examples, predictions, lexical = trained
     assert max(len(example.windows) for example in examples) > 3
-    gaps = export.check(tiny_model, examples, predictions)
+    gaps = export.check(tiny_model, examples, predictions, lexical)
     assert gaps["f32"] < 2e-4
     assert all(gap < 0.05 for gap in gaps.values())
 
@@ -54,15 +59,17 @@ def test_the_graph_rounds_nothing_to_bf16_by_itself(tiny_model: Path) -> None:
 
 
 def test_another_network_is_told_apart(tiny_model: Path, trained: tuple) -> None:
-    _, examples, predictions = trained
+    _, examples, predictions, lexical = trained
     wrong = [Prediction(prediction.logits + 0.5, prediction.sentences) for prediction in predictions]
     with pytest.raises(ValueError, match="does not give the network's scores"):
-        export.check(tiny_model, examples, wrong)
+        export.check(tiny_model, examples, wrong, lexical)
+    with pytest.raises(ValueError, match="does not give the network's scores"):
+        export.check(tiny_model, examples, predictions, [words + 0.5 for words in lexical])
 
 
 def test_the_folder_is_whole_and_states_its_files(tiny_model: Path) -> None:
     config = json.loads((tiny_model / "config.json").read_text("utf-8"))
-    names = {"graph.xml", "graph.bin", "tokenizer.json", "model.safetensors"}
+    names = {"graph.xml", "graph.bin", "tokenizer.json", "model.safetensors", "lexicon.npy"}
     assert set(config["files"]) == names
     assert {path.name for path in tiny_model.iterdir()} == names | {"config.json"}
     assert all(sha256(tiny_model / name) == digest for name, digest in config["files"].items())
@@ -76,11 +83,11 @@ def test_the_folder_is_whole_and_states_its_files(tiny_model: Path) -> None:
 
 def test_weights_too_large_for_fp16_are_refused(trained: tuple) -> None:
     network = trained[0]
-    weight = network.topic_head.weight.data
+    weight = network.topic_head[0].weight.data
     before = weight[0, 0].item()
     try:
         weight[0, 0] = 1e6
-        with pytest.raises(ValueError, match=r"topic_head.weight .* not finite in fp16"):
+        with pytest.raises(ValueError, match=r"topic_head.0.weight .* not finite in fp16"):
             export.to_half(network)
     finally:
         weight[0, 0] = before
@@ -101,8 +108,11 @@ def test_an_older_model_is_replaced_as_a_whole(tiny_model: Path, trained: tuple,
     model = Model.load(tiny_model)
     export.export(
         folder, trained[0], tokenizer, model.windows, [Topic("x", "甲"), Topic("y", "乙")], [0.2, 0.7],
-        (2.0, np.array([0.1, 0.2])), 0.1, False, "elsewhere", {"note": "新"},
+        Calibration(2.0, 0.0, np.array([0.1, 0.2])), None, 0.1, False, "elsewhere", {"note": "新"},
     )
+    assert not (folder / "lexicon.npy").exists()
+    export.state_metrics(folder, {"dev": {"micro_f1": 0.5}})
     fresh = Model.load(folder)
     assert [(t.id, t.name, t.threshold) for t in fresh.topics] == [("x", "甲", 0.2), ("y", "乙", 0.7)]
+    assert fresh.config["metrics"] == {"dev": {"micro_f1": 0.5}}
     assert fresh.config["note"] == "新" and fresh.redundancy == 0.1 and fresh.version != model.version

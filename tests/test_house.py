@@ -41,7 +41,8 @@ def test_data_flows_one_way() -> None:
     """A module of serving/ imports only modules that stand before it."""
     order = [
         "errors", "settings", "document", "charset", "phonetics", "html_repair", "noise_rules", "noise_blocks",
-        "markdown", "markup", "noise", "reading", "windows", "model", "schema", "analysis", "rows", "archive",
+        "markdown", "markup", "noise", "reading", "windows", "lexicon", "calibration", "model", "schema", "analysis", "rows",
+        "archive",
         "results", "progress", "workers", "score", "logs", "batching", "body", "http", "openapi", "routes", "service",
     ]
     for path in (ROOT / "serving").glob("*.py"):
@@ -60,6 +61,8 @@ def test_labels_are_well_formed() -> None:
     corpus = read_jsonl(DATA / "corpus_labels.jsonl")
     assert len({row["id"] for row in corpus}) == len(corpus) >= 1000
     assert all(set(row["topics"]) <= topics and row["split"] in ("train", "dev", "test") for row in corpus)
+    assert all(set(row.get("evidence", {})) <= set(row["topics"]) for row in corpus)
+    assert all(row["readings"] >= 2 for row in corpus if row["split"] == "test")
     assert all("text" not in row for row in corpus), "the corpus' text is other people's"
     assert sum(not row["topics"] for row in corpus) >= 250
     written = {split: read_jsonl(DATA / f"written_{split}.jsonl") for split in ("train", "dev", "test")}
@@ -69,6 +72,8 @@ def test_labels_are_well_formed() -> None:
         for row in rows:
             assert set(row["topics"]) <= topics
             assert all(key in row["text"] for key in row["key_sentences"]), row["id"]
+            for topic, sentences in row.get("evidence", {}).items():
+                assert topic in row["topics"] and sentences and all(s in row["text"] for s in sentences), row["id"]
     for topic in topics:
         positives = sum(topic in row["topics"] for row in [*corpus, *written["train"], *written["dev"], *written["test"]])
         assert positives >= 40, f"{topic}: {positives}"
@@ -83,6 +88,6 @@ def test_written_near_duplicates_do_not_straddle() -> None:
 
 def test_no_pickle_in_the_models() -> None:
     for folder in (ROOT / "models" / "default", ROOT / "models" / "encoder"):
-        assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".xml", ".bin", ".md"}
+        assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".xml", ".bin", ".npy", ".md"}
         config = json.loads((folder / "config.json").read_text("utf-8"))
         assert config

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serving.calibration import Calibration
 from serving.document import Document
-from serving.model import CONFIG, GRAPH, GRAPH_WEIGHTS, TOKENIZER, Model, ModelError, pool, read_config
+from serving.model import CONFIG, GRAPH, GRAPH_WEIGHTS, LEXICON, TOKENIZER, Model, ModelError, pool, read_config
 from tests.conftest import make_rows
 
 WEIGHTS = "model.safetensors"
@@ -50,7 +51,7 @@ def test_no_model(tmp_path: Path) -> None:
     refuse(tmp_path / "empty", "there is no model")
 
 
-@pytest.mark.parametrize("name", [GRAPH, GRAPH_WEIGHTS, TOKENIZER, WEIGHTS])
+@pytest.mark.parametrize("name", [GRAPH, GRAPH_WEIGHTS, TOKENIZER, LEXICON, WEIGHTS])
 def test_a_missing_or_damaged_file(copy: Path, name: str) -> None:
     path = copy / name
     whole = path.read_bytes()
@@ -72,15 +73,17 @@ def test_a_truncated_configuration(copy: Path) -> None:
 
 
 def test_a_configuration_that_is_none(copy: Path) -> None:
-    for content in (b"[]", b"{}", b"null", b'"x"', b"\xff\xfe", b'{"format": 1}', b'{"format": 1, "files": []}'):
+    for content in (b"[]", b"{}", b"null", b'"x"', b"\xff\xfe", b'{"format": 2}', b'{"format": 2, "files": []}'):
         (copy / CONFIG).write_bytes(content)
         refuse(copy, CONFIG)
 
 
 @pytest.mark.parametrize("field, value", [
     ("topics", [{"id": "a"}]), ("topics", []), ("topics", None), ("sharpness", [1.0]), ("sharpness", [0.0, 1.0]),
-    ("calibration", {"slope": 1.0}), ("calibration", {"slope": "1", "offsets": [0, 0]}), ("summary", {}), ("single_label", "no"),
-    ("calibration", {"slope": float("nan"), "offsets": [0, 0]}), ("windows", {"max_tokens": 64}), ("files", {}), ("files", None),
+    ("calibration", {"slope": 1.0}), ("calibration", {"slope": "1", "lexicon": 0, "offsets": [0, 0]}), ("summary", {}),
+    ("calibration", {"slope": float("nan"), "lexicon": 0, "offsets": [0, 0]}), ("single_label", "no"), ("lexicon", {"bias": [1]}),
+    ("calibration", {"slope": 1, "offsets": [0, 0]}), ("lexicon", {"bias": ["1", 2]}), ("lexicon", {}),
+    ("windows", {"max_tokens": 64}), ("files", {}), ("files", None),
     ("windows", {"max_tokens": 8, "max_title_tokens": 2, "cls": 1, "sep": 2, "pad": 0}),
 ])
 def test_a_wrong_field_is_found_before_any_worker_starts(copy: Path, field: str, value: object) -> None:
@@ -91,7 +94,7 @@ def test_a_wrong_field_is_found_before_any_worker_starts(copy: Path, field: str,
 
 def test_another_format(copy: Path) -> None:
     change(copy, format=99)
-    refuse(copy, "format 99", "reads format 1")
+    refuse(copy, "format 99", "reads format 2")
 
 
 def test_a_graph_that_openvino_refuses(copy: Path) -> None:
@@ -118,7 +121,7 @@ def test_scores_are_probabilities_of_the_right_shape(model: Model) -> None:
     found = documents()
     for document, scores in zip(found, model.score(found, 4096), strict=True):
         count = len(document.sentences)
-        assert scores.topics.shape == scores.logits.shape == (2,)
+        assert scores.topics.shape == (2,)
         assert scores.evidence.shape == (count, 2) and scores.salience.shape == (count,)
         for values in (scores.topics, scores.evidence, scores.salience):
             assert np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()
@@ -138,7 +141,7 @@ def test_a_document_does_not_depend_on_its_neighbours(model: Model, max_tokens: 
     together = model.score(found, max_tokens)
     for document, beside in zip(found, together):
         (alone,) = model.score([document], max_tokens)
-        for name in ("topics", "evidence", "salience", "logits"):
+        for name in ("topics", "evidence", "salience"):
             assert np.allclose(getattr(alone, name), getattr(beside, name), atol=2e-5), name
     backwards = model.score(found[::-1], max_tokens)[::-1]
     assert all(np.allclose(a.topics, b.topics, atol=2e-5) for a, b in zip(together, backwards))
@@ -182,11 +185,15 @@ def test_pool_is_its_formula_and_the_networks(model: Model, rows: int) -> None:
     assert np.isfinite(large).all() and (large <= logits.max(0) * 1000 + 1e-2).all()
 
 
-def test_calibration(model: Model) -> None:
-    slope, offsets = model.config["calibration"]["slope"], model.config["calibration"]["offsets"]
-    logits = np.array([[-2.0, 3.0], [1e4, -1e4]], dtype=np.float32)
-    expected = 1 / (1 + np.exp(-np.clip(logits.astype(float) * slope + offsets, -60, 60)))
-    assert np.allclose(model.calibrate(logits), expected, atol=1e-5)
+def test_calibration() -> None:
+    logits, words = np.array([[-2.0, 3.0], [1e4, -1e4]], dtype=np.float32), np.array([1.0, -1.0], dtype=np.float32)
+    calibration = Calibration(0.5, 2.0, np.array([0.1, -0.1], dtype=np.float32))
+    assert Calibration.from_config(json.loads(json.dumps(calibration.to_config()))).to_config() == calibration.to_config()
+    for lexical, added in ((None, 0.0), (words, 2.0 * words)):
+        z = np.clip(logits.astype(float) * 0.5 + [0.1, -0.1] + added, -60, 60)
+        assert np.allclose(calibration.probabilities(logits, lexical, False), 1 / (1 + np.exp(-z)), atol=1e-5)
+        shares = calibration.probabilities(logits, lexical, True)
+        assert np.allclose(shares.sum(axis=1), 1) and np.allclose(shares[0, 0], 1 / (1 + np.exp(z[0, 1] - z[0, 0])), atol=1e-5)
 
 
 def test_single_label_scores_sum_to_one(copy: Path) -> None:

@@ -54,12 +54,13 @@ def test_bottom_layers_are_kept(tiny_encoder: Path) -> None:
 
 def test_heads_are_taken_over_by_topic_id(tiny_encoder: Path) -> None:
     old, new = (Network(load_encoder(str(tiny_encoder))[0], count) for count in (2, 3))
-    untouched = new.topic_head.weight[1].clone()
+    untouched = new.topic_head[2].weight[1].clone()
     heads = {name: tensor for name, tensor in old.state_dict().items() if not name.startswith("encoder.")}
     start_heads(new, heads, ["a", "b"], ["b", "c", "a"])
-    assert torch.equal(new.topic_head.weight[[2, 0]], old.topic_head.weight)
-    assert torch.equal(new.topic_head.bias[[2, 0]], old.topic_head.bias)
-    assert torch.equal(new.topic_head.weight[1], untouched)
+    assert torch.equal(new.topic_head[2].weight[[2, 0]], old.topic_head[2].weight)
+    assert torch.equal(new.topic_head[0].weight, old.topic_head[0].weight)
+    assert torch.equal(new.topic_head[2].bias[[2, 0]], old.topic_head[2].bias)
+    assert torch.equal(new.topic_head[2].weight[1], untouched)
     assert torch.equal(new.salience_head[0].weight, old.salience_head[0].weight)
 
 
@@ -76,8 +77,9 @@ def test_windows_fit_the_positions(tiny_encoder: Path) -> None:
     roberta(input_ids=torch.full((1, 64), 5), attention_mask=torch.ones(1, 64, dtype=torch.long))
 
 
-def test_attention_dropout_is_off_and_no_pooler_is_left(tiny_encoder: Path) -> None:
+def test_dropout_in_the_encoder_is_off_and_no_pooler_is_left(tiny_encoder: Path) -> None:
     encoder, _, heads = load_encoder(str(tiny_encoder))
+    assert not any(module.p for module in encoder.modules() if isinstance(module, nn.Dropout))
     assert encoder.config.attention_probs_dropout_prob == 0 and encoder.pooler is None and heads == {}
 
 

@@ -26,7 +26,8 @@ def parts(tmp_path: Path, monkeypatch) -> tuple[Path, Path]:
     monkeypatch.setattr(prepare, "DATA", data)
     key = TEXT.index("𠮷")
     labels = [
-        {"id": "one", "topics": ["screening"], "key_sentences": [[key, 9]], "split": "train"},
+        {"id": "one", "topics": ["screening"], "key_sentences": [[key, 9]], "split": "train",
+         "evidence": {"screening": [[0, 10]]}},
         {"id": "two", "topics": [], "key_sentences": [], "split": "test"},
     ]
     prepare.write_jsonl(data / "corpus_labels.jsonl", labels)
@@ -51,6 +52,7 @@ def test_offsets_become_sentences_and_written_rows_join(parts: tuple[Path, Path]
     train, test = read_rows(str(output / "train.jsonl")), read_rows(str(output / "test.jsonl"))
     assert (train[0].id, train[0].title, train[0].text, train[0].topics) == ("one", "题", TEXT, ("screening",))
     assert train[0].key_sentences == ("𠮷林路的医院参加。",)
+    assert train[0].evidence == (("screening", ("市里启动了筛查项目。",)),) and train[1].evidence is None
     assert len(train) == 4 and len(test) == 4 and len(read_rows(str(output / "dev.jsonl"))) == 3
     assert [row.id for row in read_rows(str(output / "test_real.jsonl"))] == ["two"]
     assert {row.id for row in read_rows(str(output / "test_written.jsonl"))} == {"test0", "test1", "test2"}

@@ -91,6 +91,29 @@ def test_all_problems_are_named_with_file_and_line(tmp_path: Path) -> None:
     assert {p.split(": ")[0] for p in found} == {f"{file}:{line}" for line, _ in expected}
 
 
+def test_evidence_is_sentences_by_topic(tmp_path: Path) -> None:
+    good = {"text": "甲乙。丙丁。", "topics": ["a", "b"], "evidence": {"a": ["甲乙。"], "b": ["甲乙。", "丙丁。"]}}
+    bad = [
+        {**good, "evidence": ["甲乙。"]}, {**good, "evidence": {"a": 3}}, {**good, "evidence": {"c": ["甲乙。"]}},
+        {**good, "evidence": {"a": ["戊。"]}}, {**good, "evidence": "{"},
+    ]
+    marked = (("a", ("甲乙。",)), ("b", ("甲乙。", "丙丁。")))
+    rows = [good, {**good, "evidence": json.dumps(good["evidence"])}, {**good, "evidence": None}]
+    file = write_jsonl(tmp_path / "good.jsonl", rows)
+    assert [row.evidence for row in read_rows(str(file))] == [marked, marked, None]
+    parquet = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist([good, {**good, "evidence": {"b": ["丙丁。"]}}]), parquet)
+    assert [row.evidence for row in read_rows(str(parquet))] == [marked, (("b", ("丙丁。",)),)]
+    found = problems(write_jsonl(tmp_path / "bad.jsonl", bad))
+    assert [p.split(": ", 1)[1] for p in found] == [
+        "'evidence' must be an object of topics, each with a list of sentences",
+        "'evidence' must be an object of topics, each with a list of sentences",
+        "evidence for 'c', which is not among the row's topics",
+        "evidence sentence not in the text: '戊。'",
+        "'evidence' must be an object of topics, each with a list of sentences",
+    ]
+
+
 def test_single_label_rows_have_one_topic(tmp_path: Path) -> None:
     rows = [{"text": "甲", "topics": topics} for topics in (["a"], ["a", "b"], [])]
     file = write_jsonl(tmp_path / "rows.jsonl", rows)

@@ -3,8 +3,8 @@
     python -m training.baselines --train TRAIN --dev DEV --test TEST [--model DIR] [--encoder DIR] [--json FILE]
 
 Topics: TF-IDF of character n-grams + LinearSVC, and the frozen encoder's mean sentence vectors + logistic regression;
-the regularisation of each is chosen on the dev part. Key sentences: LEAD (the first ones) and TextRank (Mihalcea & Tarau
-2004) on jieba's words, with the same number of sentences as the model.
+regularisation, calibration and thresholds of each are chosen on the dev part, as the model's. Key sentences: LEAD (the first
+ones) and TextRank (Mihalcea & Tarau 2004) on jieba's words, with the same number of sentences as the model.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -34,6 +35,7 @@ from serving.document import Document
 from serving.reading import read
 from serving.settings import ROOT
 from serving.windows import collate, normalise, plan_batches, sentence_features
+from training.calibrate import choose_thresholds, fit_calibration
 from training.data import Row, read_rows, topics_of
 from training.evaluate import evaluate
 from training.examples import Example, key_labels, make_examples
@@ -120,18 +122,16 @@ def _classify(
     features: Sequence[Any], parts: Sequence[Sequence[Row]], ids: Sequence[str], make: Callable[[float], Any],
     strengths: Sequence[float],
 ) -> dict[str, Any]:
-    """Fit on train with the strength that is best on dev; metrics on test."""
+    """Fit on train with the strength that ranks best on dev; calibration and thresholds from dev too, as the model's."""
     truth = [np.array([[topic in (row.topics or ()) for topic in ids] for row in rows], int) for rows in parts]
-    tried = (_fit(make(c), features[0], truth[0], features[1], truth[1], ids) for c in strengths)
-    best = max(tried, key=lambda pair: pair[0])
-    scores = best[1].decision_function(features[2])
-    return topic_metrics(truth[2], 1 / (1 + np.exp(-scores)), (scores > 0).astype(int), ids, single_label=False)
-
-
-def _fit(estimator: Any, x: Any, y: np.ndarray, x_dev: Any, y_dev: np.ndarray, ids: Sequence[str]) -> tuple[float, Any]:
-    fitted = OneVsRestClassifier(estimator).fit(x, y)
-    scores = fitted.decision_function(x_dev)
-    return topic_metrics(y_dev, scores, (scores > 0).astype(int), ids, single_label=False)["micro_f1"], fitted
+    fitted = [OneVsRestClassifier(make(c)).fit(features[0], truth[0]) for c in strengths]
+    ranked = [average_precision_score(truth[1], e.decision_function(features[1]), average="micro") for e in fitted]
+    best = fitted[int(np.argmax(ranked))]
+    dev, test = (best.decision_function(part) for part in features[1:])
+    calibration = fit_calibration(dev, None, truth[1], single_label=False)
+    thresholds = choose_thresholds(calibration.probabilities(dev, None, False), truth[1])
+    scores = calibration.probabilities(test, None, False)
+    return topic_metrics(truth[2], scores, (scores >= thresholds).astype(int), ids, single_label=False)
 
 
 def _keys(rows: Sequence[Row], choose: Callable[[Document, int], set[int]]) -> float | None:

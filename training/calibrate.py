@@ -8,37 +8,42 @@ import numpy as np
 from scipy.optimize import minimize
 
 from serving.analysis import choose_sentences, sentence_budget
+from serving.calibration import Calibration, sigmoid
 from training.examples import Example
 from training.loop import Prediction
 from training.metrics import key_sentence_f1
 
 _OFFSET_PENALTY = 2.0  # keeps the offsets of scarce topics near the common one
+_LEXICON_PRIOR = 0.1  # of the lexicon's weight, beside the slope's
 _PRIOR = 0.5  # keeps slope and common offset finite where the dev part is told apart without error, or has no positive
 _GRID = np.round(np.arange(0.1, 0.91, 0.02), 2)
 _POOLED_SHARE = 0.5  # weight of all topics' counts in the choice of one topic's threshold
 _REDUNDANCY = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
 
 
-def fit_calibration(logits: np.ndarray, truth: np.ndarray, single_label: bool) -> tuple[float, np.ndarray]:
-    """Slope, and an offset a topic, that minimise the log loss of [documents, topics] logits.
+def fit_calibration(logits: np.ndarray, lexical: np.ndarray | None, truth: np.ndarray, single_label: bool) -> Calibration:
+    """Weights of network and lexicon, and an offset a topic, that minimise the log loss of [documents, topics] logits.
 
-    Platt scaling (1999) with one slope for all topics and penalised offsets, since a topic may have few positives;
-    temperature scaling (Guo et al. 2017) where each document has one topic.
+    Platt scaling (1999) of the sum of both, with one weight of each for all topics and penalised offsets, since a topic may
+    have few positives; temperature scaling (Guo et al. 2017), without offsets, where each document has one topic.
     """
     topics = logits.shape[1]
+    words = np.zeros_like(logits) if lexical is None else lexical
 
     def loss(parameters: np.ndarray) -> float:
-        slope, offsets = np.exp(parameters[0]), parameters[1:]
-        prior = _PRIOR * (parameters[0] ** 2 + offsets.mean() ** 2 if topics else 0.0)
+        log_slope, lexicon, offsets = parameters[0], parameters[1], parameters[2:]
+        prior = _PRIOR * (log_slope**2 + _LEXICON_PRIOR * lexicon**2 + offsets.mean() ** 2 if topics else 0.0)
+        z = logits * np.exp(log_slope) + words * lexicon
         if single_label:
-            z = logits * slope
             return float((np.logaddexp.reduce(z, axis=1) - (z * truth).sum(axis=1)).sum() + prior) / len(truth)
-        z = logits * slope + offsets
+        z = z + offsets
         spread = offsets - offsets.mean()
         return float((np.logaddexp(0, z) - z * truth).sum() + prior + _OFFSET_PENALTY * (spread @ spread)) / len(truth)
 
-    fitted = minimize(loss, np.zeros(1 + topics), method="L-BFGS-B").x
-    return float(np.exp(fitted[0])), np.zeros(topics) if single_label else fitted[1:]
+    bounds = [(None, None), (0.0, None if lexical is not None else 0.0), *[(None, None)] * topics]
+    fitted = minimize(loss, np.zeros(2 + topics), method="L-BFGS-B", bounds=bounds).x
+    offsets = np.zeros(topics) if single_label else fitted[2:]
+    return Calibration(float(np.exp(fitted[0])), float(fitted[1]), offsets.astype(np.float32))
 
 
 def choose_thresholds(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -73,6 +78,6 @@ def choose_redundancy(examples: Sequence[Example], predictions: Sequence[Predict
 
 def choose_keys(example: Example, salience_logits: np.ndarray, redundancy: float) -> set[int]:
     """The sentences that the service would take for the summary."""
-    relevance = 1 / (1 + np.exp(-salience_logits.astype(np.float64)))
+    relevance = sigmoid(salience_logits.astype(np.float64))
     document = example.document
     return set(choose_sentences(document.sentence_texts(), relevance, sentence_budget(len(document.text)), redundancy))

@@ -38,7 +38,10 @@ class Topic:
 
 @dataclass(frozen=True)
 class Row:
-    """A labelled document. ``topics`` or ``key_sentences`` is None where the row does not teach it."""
+    """A labelled document. ``topics``, ``key_sentences`` or ``evidence`` is None where the row does not teach it.
+
+    ``evidence`` pairs each topic with sentences of the text that prove it.
+    """
 
     text: str
     topics: tuple[str, ...] | None
@@ -47,6 +50,7 @@ class Row:
     title: str
     id: str
     where: str
+    evidence: tuple[tuple[str, tuple[str, ...]], ...] | None = None
 
 
 @dataclass
@@ -94,7 +98,7 @@ def try_rows(source: str, *, single_label: bool = False, topics: Sequence[Topic]
     reading = Reading()
     for where, raw in raw_rows(source, reading.problems):
         found, values = [], {}
-        for parse in (_texts, _lists):
+        for parse in (_texts, _lists, _evidence):
             values.update(parse(raw, found))
         found.extend(_conflicts(values, single_label, known))
         reading.topics.update(values["topics"] or ())
@@ -153,6 +157,23 @@ def _lists(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     return values
 
 
+def _evidence(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The field that maps topics to lists of sentences; in CSV cells and flat files as JSON."""
+    value = raw.get("evidence")
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else None
+        except json.JSONDecodeError:
+            value = False
+    if value is None:
+        return {"evidence": None}
+    lists = isinstance(value, dict) and {topic: _strings(items, ("\n",)) for topic, items in value.items() if items is not None}
+    if not isinstance(lists, dict) or any(not isinstance(items, list) for items in lists.values()):
+        problems.append("'evidence' must be an object of topics, each with a list of sentences")
+        return {"evidence": None}
+    return {"evidence": tuple((topic.strip(), tuple(item.strip() for item in items)) for topic, items in lists.items())}
+
+
 def _conflicts(values: dict[str, Any], single: bool, known: set[str] | None) -> Iterator[str]:
     """What is wrong between the fields of a row."""
     topics, keys = values["topics"], values["key_sentences"]
@@ -168,6 +189,12 @@ def _conflicts(values: dict[str, Any], single: bool, known: set[str] | None) -> 
     for key in keys or ():
         if values["text"] and key not in values["text"]:
             yield f"key sentence not in the text: '{key[:40]}'"
+    for topic, sentences in values["evidence"] or ():
+        if topic not in (topics or ()):
+            yield f"evidence for '{topic}', which is not among the row's topics"
+        for sentence in sentences:
+            if values["text"] and sentence not in values["text"]:
+                yield f"evidence sentence not in the text: '{sentence[:40]}'"
 
 
 def _strings(value: Any, separators: Sequence[str]) -> list[str] | None | bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -21,7 +21,10 @@ from training.rouge import greedy_oracle
 
 @dataclass(frozen=True)
 class Example:
-    """One document for the network: ``topics`` float32 [T] or None, ``salience`` float32 [sentences] or None."""
+    """One document for the network: ``topics`` float32 [T] or None, ``salience`` float32 [sentences] or None.
+
+    ``evidence`` float32 [sentences, T] is 1 where a sentence is marked as proof of a topic, or None.
+    """
 
     document: Document
     windows: list[Window]
@@ -29,6 +32,7 @@ class Example:
     topics: np.ndarray | None
     salience: np.ndarray | None
     row: Row
+    evidence: np.ndarray | None = None
 
     @property
     def tokens(self) -> int:
@@ -69,25 +73,44 @@ def make_examples(
             topics = np.zeros(len(topic_ids), dtype=np.float32)
             topics[[index[topic] for topic in row.topics if topic in index]] = 1
         windows = split_windows(document, tokenizer, config)
-        examples.append(Example(document, windows, sentence_features(document), topics, key_labels(document, row), row))
+        features, evidence = sentence_features(document), evidence_labels(document, row, index)
+        examples.append(Example(document, windows, features, topics, key_labels(document, row), row, evidence))
     return examples
 
 
 def key_labels(document: Document, row: Row) -> np.ndarray | None:
     """1 for the key sentences of a document, from the row's ``key_sentences`` or, failing those, its ``summary``."""
     sentences = document.sentence_texts()
-    labels = np.zeros(len(sentences), dtype=np.float32)
     if row.key_sentences:
-        wanted = {_bare(piece) for key in row.key_sentences for piece in _pieces(key)} - {""}
-        for i, sentence in enumerate(sentences):
-            bare = _bare(sentence)
-            if any(bare == want or (len(want) > 8 and (want in bare or (len(bare) > 8 and bare in want))) for want in wanted):
-                labels[i] = 1
-        return labels
+        return _marked(sentences, row.key_sentences)
     if row.summary:
+        labels = np.zeros(len(sentences), dtype=np.float32)
         labels[greedy_oracle(sentences, row.summary, sentence_budget(len(document.text)))] = 1
         return labels
     return None
+
+
+def evidence_labels(document: Document, row: Row, index: dict[str, int]) -> np.ndarray | None:
+    """1 where a sentence is marked as proof of a topic; None where the row marks none."""
+    if row.evidence is None:
+        return None
+    sentences = document.sentence_texts()
+    labels = np.zeros((len(sentences), len(index)), dtype=np.float32)
+    for topic, marked in row.evidence:
+        if topic in index:
+            labels[:, index[topic]] = _marked(sentences, marked)
+    return labels
+
+
+def _marked(sentences: Sequence[str], keys: Sequence[str]) -> np.ndarray:
+    """1 for the sentences that are, hold or are part of one of ``keys``; the reader may have cut either differently."""
+    labels = np.zeros(len(sentences), dtype=np.float32)
+    wanted = {_bare(piece) for key in keys for piece in _pieces(key)} - {""}
+    for i, sentence in enumerate(sentences):
+        bare = _bare(sentence)
+        if any(bare == want or (len(want) > 8 and (want in bare or (len(bare) > 8 and bare in want))) for want in wanted):
+            labels[i] = 1
+    return labels
 
 
 def _pieces(text: str) -> list[str]:
@@ -133,6 +156,33 @@ def epoch_batches(examples: Sequence[Example], batch_size: int, seed: int, epoch
         batches.extend(chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size))
     rng.shuffle(batches)
     return batches
+
+
+def trim(example: Example, windows: int, seed: int) -> Example:
+    """The example with at most so many of its windows, to learn from: the first, those with marked sentences, then any.
+
+    ``salience`` and ``evidence`` keep the sentences that are left.
+    """
+    if len(example.windows) <= windows:
+        return example
+    marked = np.zeros(len(example.document.sentences))
+    for labels, weight in ((example.salience, 1), (example.evidence, 2)):
+        if labels is not None:
+            marked += weight * labels.reshape(len(marked), -1).max(axis=1)
+    rng = random.Random(f"{seed}-{example.row.where}")
+
+    def worth(index: int) -> tuple[float, float]:
+        inside = [marked[piece.sentence] for piece in example.windows[index].pieces if piece.sentence >= 0]
+        return 1.5 * (index == 0) + max(inside, default=0.0), rng.random()
+
+    best = sorted(sorted(range(len(example.windows)), key=worth)[-windows:])
+    kept = [example.windows[i] for i in best]
+    left = sorted({piece.sentence for window in kept for piece in window.pieces if piece.sentence >= 0})
+    return replace(
+        example, windows=kept,
+        salience=None if example.salience is None else example.salience[left],
+        evidence=None if example.evidence is None else example.evidence[left],
+    )
 
 
 def flat_windows(examples: Sequence[Example]) -> Iterator[tuple[int, Window]]:

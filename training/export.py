@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
-from serving.model import CONFIG, FORMAT, GRAPH, GRAPH_WEIGHTS, TOKENIZER, Model, Scores, sha256
+from serving.calibration import Calibration, sigmoid
+from serving.model import CONFIG, FORMAT, GRAPH, GRAPH_WEIGHTS, LEXICON, TOKENIZER, Model, Scores, sha256
 from serving.windows import FEATURES, WindowConfig
 from training.data import Topic
 from training.examples import Example
@@ -30,8 +31,8 @@ _MAX_GAP = 0.002  # in f32 between graph and network; about 0.00001 is usual
 
 def export(
     folder: Path, network: Network, tokenizer: PreTrainedTokenizerFast, windows: WindowConfig, topics: Sequence[Topic],
-    thresholds: Sequence[float], calibration: tuple[float, np.ndarray], redundancy: float, single_label: bool,
-    encoder: str, notes: dict[str, Any],
+    thresholds: Sequence[float], calibration: Calibration, lexicon: tuple[np.ndarray, np.ndarray] | None, redundancy: float,
+    single_label: bool, encoder: str, notes: dict[str, Any],
 ) -> None:
     """Write the folder beside its place and put it there when it is whole, so that no half-written model is ever loaded.
 
@@ -45,6 +46,9 @@ def export(
     save_file({k: _half(v).contiguous() for k, v in network.state_dict().items()}, fresh / WEIGHTS)
     tokenizer.backend_tokenizer.save(str(fresh / TOKENIZER))
     _save_graph(network, fresh / GRAPH)
+    if lexicon is not None:
+        np.save(fresh / LEXICON, lexicon[0], allow_pickle=False)
+    names = [GRAPH, GRAPH_WEIGHTS, TOKENIZER, WEIGHTS, *([LEXICON] if lexicon is not None else [])]
     special = {name: getattr(tokenizer, name) for name in ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")}
     config = {
         "format": FORMAT,
@@ -52,22 +56,35 @@ def export(
         "single_label": single_label,
         "windows": asdict(windows),
         "sharpness": network.log_sharpness.exp().half().float().tolist(),
-        "calibration": {"slope": calibration[0], "offsets": [float(x) for x in calibration[1]]},
+        "calibration": calibration.to_config(),
+        "lexicon": None if lexicon is None else {"bias": [float(x) for x in lexicon[1]]},
         "summary": {"redundancy": redundancy},
         "encoder_origin": encoder,
-        "encoder": {k: v for k, v in network.encoder.config.to_dict().items() if k != "_name_or_path"},  # else where it was trained
+        "encoder": {k: v for k, v in network.encoder.config.to_dict().items() if k != "_name_or_path"},
         "special_tokens": {name: token for name, token in special.items() if token},
         **notes,
         "libraries": {name: version(name) for name in ("torch", "transformers", "tokenizers", "openvino")},
-        "files": {name: sha256(fresh / name) for name in (GRAPH, GRAPH_WEIGHTS, TOKENIZER, WEIGHTS)},
+        "files": {name: sha256(fresh / name) for name in names},
     }
-    (fresh / CONFIG).write_text(json.dumps(config, ensure_ascii=False, indent=1, default=str) + "\n", "utf-8")
-    for old in (GRAPH, GRAPH_WEIGHTS, TOKENIZER, WEIGHTS, CONFIG):
+    (fresh / CONFIG).write_text(_dump(config), "utf-8")
+    for old in (GRAPH, GRAPH_WEIGHTS, TOKENIZER, WEIGHTS, LEXICON, CONFIG):
         (folder / old).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (GRAPH, GRAPH_WEIGHTS, TOKENIZER, WEIGHTS, CONFIG):  # the configuration last: without it nothing loads
+    for name in (*names, CONFIG):  # the configuration last: without it nothing loads
         (fresh / name).rename(folder / name)
     fresh.rmdir()
+
+
+def state_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """Add figures to the configuration, which a service shows under ``/v1/info``."""
+    config = json.loads((folder / CONFIG).read_text("utf-8"))
+    fresh = folder / f".{CONFIG}.new"
+    fresh.write_text(_dump({**config, "metrics": metrics}), "utf-8")
+    fresh.replace(folder / CONFIG)
+
+
+def _dump(config: dict[str, Any]) -> str:
+    return json.dumps(config, ensure_ascii=False, indent=1, default=str) + "\n"
 
 
 @torch.no_grad()
@@ -105,11 +122,14 @@ def _save_graph(network: Network, path: Path) -> None:
     ov.save_model(graph, path, compress_to_fp16=True)
 
 
-def check(folder: Path, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
+def check(
+    folder: Path, examples: Sequence[Example], predictions: Sequence[Prediction], lexical: Sequence[np.ndarray | None]
+) -> dict[str, float]:
     """Largest differences between the exported graph's scores and the network's, for each arithmetic of this processor.
 
     Differences are between calibrated topic scores and saliences (probabilities) of the same documents. ``predictions``
-    are exact ones of the network after ``to_half``, so in f32 nothing but the order of additions differs.
+    are exact ones of the network after ``to_half``, so in f32 nothing but the order of additions differs; ``lexical`` are the
+    lexicon's logits of each document.
 
     Raises:
         ValueError: the graph is not the network.
@@ -120,13 +140,13 @@ def check(folder: Path, examples: Sequence[Example], predictions: Sequence[Predi
     for precision in ("f32", "bf16") if bf16 else ("f32",):
         model = Model.load(folder, precision=precision)
         scores = model.score(documents, max_batch_tokens=4096)
-        result[precision] = max(_gap(s, p, model) for s, p in zip(scores, predictions))
+        result[precision] = max(_gap(s, p, w, model.config) for s, p, w in zip(scores, predictions, lexical))
     if not result["f32"] <= _MAX_GAP:
         raise ValueError(f"the exported graph in {folder} does not give the network's scores: they differ by {result['f32']:.5f}")
     return result
 
 
-def _gap(scores: Scores, prediction: Prediction, model: Model) -> float:
-    salience = 1 / (1 + np.exp(-prediction.sentences[:, -1]))
-    pairs = ((scores.topics, model.calibrate(prediction.logits)), (scores.salience, salience))
+def _gap(scores: Scores, prediction: Prediction, words: np.ndarray | None, config: dict[str, Any]) -> float:
+    topics = Calibration.from_config(config["calibration"]).probabilities(prediction.logits, words, config["single_label"])
+    pairs = ((scores.topics, topics), (scores.salience, sigmoid(prediction.sentences[:, -1])))
     return max(float(np.abs(a - b).max(initial=0.0)) for a, b in pairs)

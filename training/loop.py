@@ -19,7 +19,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 from transformers import get_linear_schedule_with_warmup
@@ -27,7 +26,11 @@ from transformers import get_linear_schedule_with_warmup
 from serving.windows import collate, plan_batches
 from training.checkpoints import Checkpoints
 from training.examples import Example, epoch_batches, flat_windows
+from training.frozen import FrozenStates, split_encoder
+from training.losses import document_loss
 from training.network import Network, merge_pieces
+
+_EAGER_WINDOW = 192  # up to so many tokens plain attention trains faster on a CPU than the fused one, whose backward pass is slow
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,12 @@ class LoopConfig:
     batch_size: int
     seed: int
     single_label: bool
-    salience_weight: float = 0.5
+    window: int
+    freeze: int = 0
     weight_decay: float = 0.01
     warmup: float = 0.1
     patience: int = 3
-    max_forward_tokens: int = 8_192
+    max_forward_tokens: int = 4_096
     max_kept_tokens: int = 24_576  # beyond this many tokens a step recomputes activations instead of keeping them
     checkpoint_every: int = 200
 
@@ -69,7 +73,7 @@ class Loop:
         heads = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
         optimizer = torch.optim.AdamW(
             [
-                {"params": network.encoder.parameters(), "lr": config.learning_rate},
+                {"params": [p for p in network.encoder.parameters() if p.requires_grad], "lr": config.learning_rate},
                 {"params": heads, "lr": config.head_learning_rate},
             ],
             weight_decay=config.weight_decay,
@@ -80,6 +84,11 @@ class Loop:
         # Without the autocast that Accelerate puts into ``forward``: exports and exact predictions would be cast too.
         self.network = accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         self.optimizer = accelerator.prepare_optimizer(optimizer)
+        self.frozen: FrozenStates | None = None
+        if config.freeze:
+            bottom, self.top = split_encoder(self.network.encoder, config.freeze)
+            hidden = network.encoder.config.hidden_size
+            self.frozen = FrozenStates(bottom, hidden, pad, accelerator.device, accelerator.autocast)
 
     def run(self, train: Sequence[Example], dev: Sequence[Example], score: Score, *, resume: bool, name: str) -> dict:
         """Train until the dev score has not risen for ``patience`` epochs. Returns the history."""
@@ -95,6 +104,12 @@ class Loop:
         }
         if resume:
             state = self.checkpoints.restore(state)
+        if self.frozen is not None:
+            windows = [window for _, window in flat_windows([*train, *dev])]
+            self.frozen.keep(windows, config.max_forward_tokens, acc.is_main_process)
+        attention = self.raw.encoder.config._attn_implementation
+        if acc.device.type == "cpu" and config.window <= _EAGER_WINDOW and attention == "sdpa":
+            self.raw.encoder.set_attn_implementation("eager")
         while state["epoch"] < config.epochs and state["epoch"] - state["best_epoch"] <= config.patience:
             epoch = state["epoch"]
             batches = epoch_batches(train, config.batch_size, config.seed, epoch)
@@ -126,6 +141,8 @@ class Loop:
                     save_file(_tensors(self.raw), self.folder / "best.safetensors")
             state.update(epoch=epoch + 1, step=0, loss=0.0)
             self.checkpoints.save(state)
+        if attention != self.raw.encoder.config._attn_implementation:
+            self.raw.encoder.set_attn_implementation(attention)
         acc.wait_for_everyone()
         self.raw.load_state_dict(load_file(self.folder / "best.safetensors"))
         return state
@@ -137,7 +154,8 @@ class Loop:
         if examples:  # a last batch may be smaller than the number of processes
             with self.accelerator.autocast():
                 outputs = self._forward(examples)
-            loss = self._loss(examples, outputs) / total
+            losses = [document_loss(e, *output, self.config.single_label) for e, output in zip(examples, outputs)]
+            loss = torch.stack(losses).sum() / total
             self.accelerator.backward(loss)
         if self.accelerator.num_processes > 1:
             loss = self._sum_over_processes(loss.detach())
@@ -156,7 +174,12 @@ class Loop:
             parameter.grad = part.view_as(parameter).clone()
         return flat[0]
 
-    def _forward(self, examples: Sequence[Example]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _above(self, states: torch.Tensor, mask: torch.Tensor, piece_mask: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """What ``Network.forward`` gives, from the states of the frozen layers on."""
+        top = self.top(inputs_embeds=states, attention_mask=mask).last_hidden_state
+        return self.network.heads(top, mask, piece_mask, features)
+
+    def _forward(self, examples: Sequence[Example], exact: bool = False) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each document: pooled logits [T], and the scores of its sentences [N, T + 1]."""
         flat = list(flat_windows(examples))
         recompute = torch.is_grad_enabled() and sum(len(w.token_ids) for _, w in flat) > self.config.max_kept_tokens
@@ -165,11 +188,11 @@ class Loop:
         for group in plan_batches([window for _, window in flat], self.config.max_forward_tokens):
             batch = collate([flat[i] for i in group], features, self.pad)
             arrays = (batch.input_ids, batch.attention_mask, batch.piece_mask, batch.features)
-            tensors = [torch.from_numpy(array).to(self.accelerator.device) for array in arrays]
-            if recompute:
-                scores = checkpoint(self.network, *tensors, use_reentrant=False)
-            else:
-                scores = self.network(*tensors)
+            ids, *tensors = (torch.from_numpy(array).to(self.accelerator.device) for array in arrays)
+            network: Callable[..., torch.Tensor] = self.network
+            if self.frozen is not None and not exact:
+                ids, network = self.frozen.of([flat[i][1] for i in group], ids.shape[1]), self._above
+            scores = checkpoint(network, ids, *tensors, use_reentrant=False) if recompute else network(ids, *tensors)
             rows, columns = [o[0] for o in batch.owners], [o[1] for o in batch.owners]
             pieces.append(scores[rows, columns].float())
             owners.extend((o[2], o[3]) for o in batch.owners)
@@ -179,22 +202,6 @@ class Loop:
             title, sentences = merged[position]
             outputs.append((self.raw.pool(torch.cat([title, sentences])[:, :-1]), sentences))
         return outputs
-
-    def _loss(self, examples: Sequence[Example], outputs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-        """Sum over documents of the topic loss and the weighted salience loss."""
-        total = torch.zeros((), device=self.accelerator.device)
-        for example, (logits, sentences) in zip(examples, outputs):
-            if example.topics is not None:
-                target = torch.from_numpy(example.topics).to(logits.device)
-                if self.config.single_label:
-                    total = total + functional.cross_entropy(logits.unsqueeze(0), target.argmax().unsqueeze(0))
-                else:
-                    total = total + functional.binary_cross_entropy_with_logits(logits, target) * math.sqrt(len(target))
-            if example.salience is not None:
-                target = torch.from_numpy(example.salience).to(logits.device)
-                loss = functional.binary_cross_entropy_with_logits(sentences[:, -1], target)
-                total = total + self.config.salience_weight * loss
-        return total
 
     @torch.no_grad()
     def predict(self, examples: Sequence[Example], exact: bool = False) -> list[Prediction]:
@@ -207,7 +214,7 @@ class Loop:
         for start in range(0, len(mine), 32):
             part = mine[start : start + 32]
             with nullcontext() if exact else acc.autocast():
-                outputs = self._forward([examples[i] for i in part])
+                outputs = self._forward([examples[i] for i in part], exact)
             found.extend(
                 (i, Prediction(logits.cpu().numpy(), sentences.cpu().numpy())) for i, (logits, sentences) in zip(part, outputs)
             )

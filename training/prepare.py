@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 DATA = Path(__file__).parent / "data"
 SPLITS = ("train", "dev", "test")
+_FIELDS = ("id", "title", "text", "topics", "key_sentences", "evidence")
 _JACCARD, _PERMUTATIONS, _PREFIX = 0.6, 64, 3_000
 
 
@@ -45,8 +46,7 @@ def main(corpus: Path, output: Path, short: int | None) -> None:
     output.mkdir(parents=True, exist_ok=True)
     write_jsonl(output / "test_real.jsonl", rows["test"])
     for split in SPLITS:
-        written = [{key: row[key] for key in ("id", "title", "text", "topics", "key_sentences")}
-                   for row in read_jsonl(DATA / f"written_{split}.jsonl")]
+        written = [{key: row[key] for key in _FIELDS if key in row} for row in read_jsonl(DATA / f"written_{split}.jsonl")]
         if split == "test":
             write_jsonl(output / "test_written.jsonl", written)
         rows[split].extend(written)
@@ -86,11 +86,17 @@ def corpus_rows(corpus: Path, labels: dict[str, dict[str, Any]]) -> Iterable[dic
                 continue
             seen.add(raw["id"])
             label, text = labels[raw["id"]], raw["text"]
-            yield {
+            row = {
                 "id": raw["id"], "title": raw.get("title") or "", "text": text, "topics": label["topics"],
-                "key_sentences": [text[offset : offset + length] for offset, length in label["key_sentences"]],
-                "split": label["split"],
+                "key_sentences": _quotes(text, label["key_sentences"]), "split": label["split"],
             }
+            if "evidence" in label:
+                row["evidence"] = {topic: _quotes(text, spans) for topic, spans in label["evidence"].items()}
+            yield row
+
+
+def _quotes(text: str, spans: Iterable[Sequence[int]]) -> list[str]:
+    return [text[offset : offset + length] for offset, length in spans]
 
 
 def straddling_pairs(rows: dict[str, list[dict[str, Any]]]) -> Iterable[tuple[str, str]]:

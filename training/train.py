@@ -31,15 +31,15 @@ from serving.model import read_config
 from serving.settings import ROOT
 from training import calibrate, export
 from training.data import DataError
-from training.evaluate import evaluate, print_table
-from training.examples import Example, make_examples
+from training.examples import Example, make_examples, trim
+from training.finish import CHECKED, Trained, finish
+from training.frozen import freeze as freeze_layers
 from training.inputs import load_inputs
 from training.loop import Loop, LoopConfig, Prediction
 from training.metrics import key_sentence_f1
 from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
 
 MAX_TITLE_TOKENS = 48
-_CHECKED = 100  # dev documents on which the exported graph is compared
 HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
 
 
@@ -55,6 +55,9 @@ HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
 @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Documents a step.")
 @click.option("--window", default=384, show_default=True, type=click.IntRange(32), help="Tokens of a window.")
 @click.option("--layers", type=click.IntRange(1), help="Keep only so many of the encoder's bottom layers.")
+@click.option("--freeze", default=0, show_default=True, type=click.IntRange(0), help="Leave so many bottom layers as they are.")
+@click.option("--max-windows", type=click.IntRange(1), help="Learn from at most so many windows of a training document.")
+@click.option("--lexicon/--no-lexicon", default=True, show_default=True, help="Weigh the words beside the network.")
 @click.option("--patience", default=3, show_default=True, type=click.IntRange(1), help="Epochs without a better dev score.")
 @click.option("--seed", default=13, show_default=True)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
@@ -74,7 +77,8 @@ def main(**options: Any) -> None:
 
 def train(
     data: str, output: Path, dev: str | None, encoder: str, single_label: bool, topics_file: Path | None, epochs: int,
-    learning_rate: float, batch_size: int, window: int, layers: int | None, patience: int, seed: int, device: str, resume: bool,
+    learning_rate: float, batch_size: int, window: int, layers: int | None, freeze: int,
+    max_windows: int | None, lexicon: bool, patience: int, seed: int, device: str, resume: bool,
 ) -> None:
     """Train, calibrate, export, check; see the options of ``main``.
 
@@ -92,6 +96,8 @@ def train(
     module, tokenizer, heads = load_encoder(encoder)
     if layers is not None:
         keep_layers(module, layers)
+    if freeze:
+        freeze_layers(module, freeze)
     window = longest_window(module, window)
     windows = window_config(tokenizer, window, min(MAX_TITLE_TOKENS, window // 4))
     network = Network(module, len(topics))
@@ -101,22 +107,23 @@ def train(
     train_set, dev_set = (
         make_examples(rows, ids, tokenizer.backend_tokenizer, windows, inputs.documents) for rows in (inputs.train, inputs.dev)
     )
+    learned = train_set if max_windows is None else [trim(example, max_windows, seed) for example in train_set]
     accelerator.print(
         f"{len(train_set)} training and {len(dev_set)} dev documents, {len(topics)} topics, "
-        f"{sum(e.tokens for e in train_set):,} tokens an epoch, on {accelerator.device}, {accelerator.mixed_precision}"
+        f"{sum(e.tokens for e in learned):,} tokens an epoch, on {accelerator.device}, {accelerator.mixed_precision}"
     )
     settings = LoopConfig(
         epochs=epochs, learning_rate=learning_rate, head_learning_rate=learning_rate * HEAD_FACTOR, batch_size=batch_size,
-        seed=seed, single_label=single_label, patience=patience,
+        seed=seed, single_label=single_label, patience=patience, freeze=freeze, window=window,
     )
     checkpoints = output / "checkpoints"
     if not resume and accelerator.is_main_process:
         shutil.rmtree(checkpoints, ignore_errors=True)
     accelerator.wait_for_everyone()
     loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
-    name = _fingerprint(inputs.train + inputs.dev, ids, settings, encoder, windows)
-    state = loop.run(train_set, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
-    before = loop.predict(dev_set[:_CHECKED], exact=True)
+    name = _fingerprint(inputs.train + inputs.dev, ids, settings, encoder, (windows, max_windows))
+    state = loop.run(learned, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
+    before = loop.predict(dev_set[:CHECKED], exact=True)
     export.to_half(loop.raw)
     predictions = loop.predict(dev_set, exact=True)
     if accelerator.is_main_process:
@@ -125,7 +132,8 @@ def train(
             "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "learning_rate": learning_rate,
             "batch_size": batch_size, "history": state["history"],
         }}
-        _finish(output, loop.raw, tokenizer, windows, topics, dev_set, predictions, before, single_label, encoder, notes)
+        trained = Trained(loop.raw, tokenizer, windows, topics, single_label, encoder, notes)
+        finish(output, trained, train_set, dev_set, predictions, before, lexicon)
         shutil.rmtree(checkpoints)
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -172,37 +180,6 @@ def _fingerprint(rows: Sequence[Any], ids: Sequence[str], settings: LoopConfig, 
     for row in rows:
         digest.update(repr((row.text, row.topics, row.key_sentences, row.summary, row.title)).encode("utf-8", "replace"))
     return digest.hexdigest()
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def _finish(output, network, tokenizer, windows, topics, dev_set, predictions, before, single_label, encoder, notes) -> None:
-    """Calibrate on the dev part, export, check the export, and print what the dev part says."""
-    labelled = [(e.topics, p.logits) for e, p in zip(dev_set, predictions) if e.topics is not None]
-    slope, offsets, thresholds = 1.0, np.zeros(len(topics)), np.full(len(topics), 0.5)
-    if labelled and topics:
-        truth, logits = (np.stack(x) for x in zip(*labelled))
-        slope, offsets = calibrate.fit_calibration(logits, truth, single_label)
-        if not single_label:
-            thresholds = calibrate.choose_thresholds(_sigmoid(logits * slope + offsets), truth)
-    redundancy = calibrate.choose_redundancy(dev_set, predictions)
-    origin = Path(encoder).name if Path(encoder).exists() else encoder
-    export.export(
-        output, network, tokenizer, windows, topics, thresholds, (slope, offsets), redundancy, single_label, origin, notes
-    )
-    checked = dev_set[:_CHECKED]
-    gaps = export.check(output, checked, predictions)
-    rounding = max(float(np.abs(_sigmoid(a.logits) - _sigmoid(b.logits)).max(initial=0)) for a, b in zip(before, predictions))
-    click.echo(
-        f"exported graph against the trained network, largest difference of a score over {len(checked)} documents: "
-        + ", ".join(f"{gap:.6f} in {name}" for name, gap in gaps.items())
-        + f"; storing the weights as fp16 moved the network's own scores by at most {rounding:.6f}"
-    )
-    click.echo("dev part:")
-    print_table(evaluate(output, [example.row for example in dev_set]))
-    click.echo(f"model written to {output}")
 
 
 if __name__ == "__main__":
