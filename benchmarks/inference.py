@@ -64,7 +64,7 @@ def _inputs(rows: int, length: int) -> tuple[np.ndarray, ...]:
 
 def _torch_engines(folder: Path) -> dict[str, Callable[[tuple[np.ndarray, ...]], object]]:
     encoder, _, heads = load_encoder(str(folder))
-    network = Network(encoder, len(heads["topic_head.bias"])).eval()
+    network = Network(encoder, len(heads["log_sharpness"])).eval()
     network.load_state_dict({**network.state_dict(), **heads})
 
     def run(inputs: tuple[np.ndarray, ...], dtype: torch.dtype) -> object:

@@ -168,6 +168,6 @@ class InfoResponse(BaseModel):
     model: str
     single_label: bool
     window_tokens: int
-    metrics: dict[str, Any] = Field(description="of the model, on its test documents")
+    metrics: dict[str, Any] = Field(description="of the model, on the dev documents that chose its thresholds")
     limits: dict[str, int]
     versions: dict[str, str]

@@ -106,5 +106,15 @@ def test_trimming_keeps_the_opening_and_what_is_marked(tiny_encoder: Path) -> No
     assert short.salience.tolist() == [float(i == 30) for i in shown]
     assert short.evidence[:, 0].tolist() == [float(i == 45) for i in shown]
     assert trim(whole, 3, 1).windows == short.windows and short.document == whole.document
-    one = trim(whole, 1, 1)
-    assert 45 in {piece.sentence for piece in one.windows[0].pieces}
+    assert trim(whole, 1, 1).windows == whole.windows[:1]
+    none = make_examples([item], [], tokenizer.backend_tokenizer, config)[0]
+    assert len(trim(none, 2, 1).windows) == 2, "also where no topic is known"
+
+
+def test_trimming_keeps_a_proof_of_each_topic(tiny_encoder: Path) -> None:
+    _, tokenizer, _ = load_encoder(str(tiny_encoder))
+    sentences = [f"基因筛查检测第{i}条采血染色体孕妇。" for i in range(60)]
+    item = row("".join(sentences), topics=("a", "b"), evidence=(("a", tuple(sentences[10:40])), ("b", (sentences[55],))))
+    whole = make_examples([item], ["a", "b"], tokenizer.backend_tokenizer, window_config(tokenizer, 64, 8))[0]
+    for seed in range(5):
+        assert (trim(whole, 3, seed).evidence.sum(axis=0) > 0).all()

@@ -54,7 +54,8 @@ def test_a_sentence_is_scored_like_a_document_of_its_own(examples: list[Example]
     _, tokenizer, _ = load_encoder(str(tiny_encoder))
     config = window_config(tokenizer, 64, 8)
     sentences = ["基因筛查孕妇检测。", "今天天气比赛。", "股权融资上市。"]
-    rows = [Row(text, None, None, None, "", "", "") for text in ["".join(sentences) * 9, *sentences]]
+    texts = ["".join(sentences) * 9, *sentences]
+    rows = [Row(text, None, None, None, "", "", text[:20]) for text in texts]
     whole, *alone = make_examples(rows, TOPICS, tokenizer.backend_tokenizer, config)
     document, found = lexicon.score(whole.windows, 27)
     assert document.shape == (2,) and found.shape == (27, 2) and len(whole.windows) > 2
@@ -65,8 +66,20 @@ def test_a_sentence_is_scored_like_a_document_of_its_own(examples: list[Example]
 
 def test_unknown_and_missing_tokens_leave_the_bias() -> None:
     lexicon = Lexicon(np.array([[0.0, 0.0], [1.0, 3.0]]), np.array([-0.5]))
-    document, sentences = lexicon.score([Window([0, 50, 0], [Piece(0, 1, 2), Piece(1, 2, 2)])], 2)
+    document, sentences = lexicon.score([Window([0, 50, 0, 0], [Piece(0, 1, 2), Piece(1, 2, 3)])], 2)
     assert document.tolist() == [-0.5] and sentences.tolist() == [[-0.5], [-0.5]]
+
+
+def test_special_tokens_are_no_words(examples: list[Example]) -> None:
+    from dataclasses import replace
+
+    marked = [
+        replace(e, windows=[Window([2, 3, *e.windows[0].token_ids], [Piece(0, 1, 2)]), *e.windows]) if e.topics[1] else e
+        for e in examples
+    ]
+    assert fit_lexicon(marked, 120, 2)[0][3].any()
+    assert not fit_lexicon(marked, 120, 2, special=(2, 3, 0))[0][3].any()
+    assert fit_lexicon(marked, 10, 2)[0].shape == (10, 3), "ids beyond the encoder's vocabulary are left out"
 
 
 def test_topics_that_tell_nothing_apart_weigh_nothing(examples: list[Example]) -> None:

@@ -83,6 +83,16 @@ def test_dropout_in_the_encoder_is_off_and_no_pooler_is_left(tiny_encoder: Path)
     assert encoder.config.attention_probs_dropout_prob == 0 and encoder.pooler is None and heads == {}
 
 
+def test_dropout_goes_by_other_names(tmp_path: Path, tiny_encoder: Path) -> None:
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+    config = DistilBertConfig(vocab_size=60, dim=16, n_layers=1, n_heads=2, hidden_dim=16, max_position_embeddings=64)
+    DistilBertModel(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
+    encoder, _, _ = load_encoder(str(tmp_path))
+    assert not any(module.p for module in encoder.modules() if isinstance(module, nn.Dropout))
+
+
 def test_what_is_no_encoder_is_named(tiny_encoder: Path, tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--encoder nobody/no-such-model: neither a folder"):
         load_encoder("nobody/no-such-model")

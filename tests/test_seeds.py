@@ -58,14 +58,7 @@ def analysis(name: str) -> Analysis:
     return analyse(document(name), scores[0], model, Options())
 
 
-# What the model that ships does not find yet. Strict: a model that finds one fails here until its line is taken out.
-NOT_YET = {("002", "cancer_control"), ("003", "elderly_care"), ("004", "investment_finance")}
-MISSED = pytest.mark.xfail(strict=True, reason="the shipped model misses it; see models/README.md")
-WANTED = [
-    pytest.param(name, topic, marks=[MISSED] if (name[:3], topic) in NOT_YET else [])
-    for name, expected in EXPECTED.items()
-    for topic in expected["topics_must"]
-]
+WANTED = [(name, topic) for name, expected in EXPECTED.items() for topic in expected["topics_must"]]
 
 
 @pytest.mark.shipped

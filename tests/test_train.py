@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,8 @@ from training.data import read_rows
 from training.evaluate import evaluate
 from training.loop import LoopConfig
 
-FAST = ("--learning-rate", 3e-3, "--batch-size", 8, "--window", 64, "--device", "cpu")
+# Without the lexicon, which knows the made-up topics by their words and would hide a network that has learned nothing.
+FAST = ("--learning-rate", 3e-3, "--batch-size", 8, "--window", 64, "--no-lexicon", "--device", "cpu")
 
 
 def write(path: Path, rows: list[dict]) -> Path:
@@ -155,9 +157,10 @@ class KilledError(BaseException):
     """Stands for SIGKILL at an exact place."""
 
 
-def test_resumed_in_the_middle_of_an_epoch(data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("extra", [(), ("--freeze", 1, "--max-windows", 1)])
+def test_resumed_in_the_middle_of_an_epoch(extra: tuple, data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(train_module, "LoopConfig", partial(LoopConfig, checkpoint_every=3))
-    arguments = ("--data", data, "--encoder", tiny_encoder, "--epochs", 2, *FAST)
+    arguments = ("--data", data, "--encoder", tiny_encoder, "--epochs", 2, *FAST, *extra)
     train(*arguments, "--output", tmp_path / "whole")
     save, states = Checkpoints.save, []
 
@@ -180,8 +183,9 @@ def test_resumed_in_the_middle_of_an_epoch(data: Path, tiny_encoder: Path, tmp_p
     other = write(tmp_path / "other.jsonl", make_rows(60, seed=4))
     refused = train("--data", other, *arguments[2:], "--output", tmp_path / "killed", "--resume", code=1)
     assert "belongs to a run with other data or settings" in refused.output and "Traceback" not in refused.output
-    refused = train(*arguments, "--layers", 1, "--output", tmp_path / "killed", "--resume", code=1)
-    assert "belongs to another network" in refused.output
+    if not extra:
+        refused = train(*arguments, "--layers", 1, "--output", tmp_path / "killed", "--resume", code=1)
+        assert "belongs to another network" in refused.output
     assert "resuming at epoch 2, step 3" in train(*arguments, "--output", tmp_path / "killed", "--resume").output
     assert sha256(tmp_path / "killed" / "model.safetensors") == sha256(tmp_path / "whole" / "model.safetensors")
     assert "nothing to resume from" in train(*arguments, "--output", tmp_path / "killed", "--resume").output
@@ -224,7 +228,7 @@ for part in network.modules():
 examples = make_examples(read_rows(data), ["finance", "screening"], tokenizer.backend_tokenizer, window_config(tokenizer, 32, 8))
 config = LoopConfig(
     epochs=1, learning_rate=1e-4, head_learning_rate=1e-3, batch_size=4, seed=0, single_label=False, max_forward_tokens=64,
-    max_kept_tokens=150,
+    max_kept_tokens=150, window=32,
 )
 loop = Loop(network, 0, config, accelerator, Path(out))
 state = loop.run(examples, examples[:5], lambda e, p: 0.5, resume=False, name="x")
@@ -292,7 +296,7 @@ def test_encoders_of_other_kinds(kind, tiny_encoder: Path, tmp_path: Path) -> No
     long = {"text": "".join(make_rows(1)[0]["text"] for _ in range(9)), "topics": ["finance"]}
     data = write(tmp_path / "rows.jsonl", [*make_rows(20), long])
     result = train("--data", data, "--dev", data, "--encoder", tmp_path / "encoder", "--layers", 2, "--output", tmp_path / "m",
-                   "--epochs", 1, *FAST[:-4], "--window", 512, "--device", "cpu")
+                   "--epochs", 1, *FAST[:4], "--window", 512, *FAST[6:])
     assert float(re.search(r"([\d.]+) in f32", result.output)[1]) < 0.001
     model = Model.load(tmp_path / "m")
     assert model.windows.max_tokens == (63 if kind is roberta else 64)
@@ -306,9 +310,21 @@ def test_training_goes_on_from_a_model_folder(tiny_model: Path, tmp_path: Path) 
     topics = tmp_path / "topics.yaml"
     topics.write_text("- {id: screening}\n- {id: finance}\n", "utf-8")
     train("--data", data, "--dev", data, "--topics", topics, "--encoder", tiny_model, "--output", tmp_path / "m", "--epochs", 1,
-          "--learning-rate", 1e-9, "--window", 64, "--device", "cpu")
+          "--learning-rate", 1e-9, "--window", 64, "--no-lexicon", "--device", "cpu")
     figures = evaluate(tmp_path / "m", read_rows(str(data)))
     assert figures["micro_f1"] > 0.95 and figures["key_sentence_f1"] > 0.9
+
+
+def test_words_and_network_together(tiny_model: Path, tmp_path: Path) -> None:
+    """The lexicon has a weight, and neither half alone decides."""
+    config = json.loads((tiny_model / "config.json").read_text("utf-8"))
+    assert config["calibration"]["lexicon"] > 0 and config["metrics"]["dev"]["micro_f1"] > 0.9
+    rows = read_rows(str(write(tmp_path / "unseen.jsonl", make_rows(40, seed=7))))
+    for half, value in (("lexicon", 0.0), ("slope", 1e-9)):
+        folder = Path(shutil.copytree(tiny_model, tmp_path / half))
+        alone = {**config, "calibration": {**config["calibration"], half: value, "offsets": [0.0, 0.0]}}
+        (folder / "config.json").write_text(json.dumps(alone), "utf-8")
+        assert evaluate(folder, rows)["map"] > 0.9, half
 
 
 def test_layers(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
@@ -329,9 +345,10 @@ def test_a_document_of_hundreds_of_windows(tiny_encoder: Path, tmp_path: Path) -
     assert len(model.score([document], 4096)[0].salience) == 3001
 
 
-def test_without_bf16(data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("extra", [(), ("--freeze", 1)])
+def test_without_bf16(extra: tuple, data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    result = train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 5, *FAST)
+    result = train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 5, *FAST, *extra)
     assert "on cpu, no" in result.output
     assert evaluate(tmp_path / "m", read_rows(str(data)))["micro_f1"] > 0.9
 

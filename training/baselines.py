@@ -34,11 +34,11 @@ from serving.analysis import sentence_budget
 from serving.document import Document
 from serving.reading import read
 from serving.settings import ROOT
-from serving.windows import collate, normalise, plan_batches, sentence_features
+from serving.windows import collate, normalise, plan_batches
 from training.calibrate import choose_thresholds, fit_calibration
 from training.data import Row, read_rows, topics_of
 from training.evaluate import evaluate
-from training.examples import Example, key_labels, make_examples
+from training.examples import Example, flat_windows, key_labels, make_examples
 from training.metrics import key_sentence_f1, topic_metrics
 from training.network import load_encoder, window_config
 
@@ -91,7 +91,7 @@ def _tfidf(*parts: Sequence[Row]) -> list[Any]:
 def _frozen(encoder: str, *parts: Sequence[Row]) -> list[np.ndarray]:
     """Mean of a document's token vectors beside that of its first window, standardised by the first part."""
     module, tokenizer, _ = load_encoder(encoder)
-    windows = window_config(tokenizer, 256, 48)
+    windows = window_config(tokenizer, 128, 32)
     module.eval()
     vectors = [_embed(module, make_examples(rows, [], tokenizer.backend_tokenizer, windows), windows.pad) for rows in parts]
     scaler = StandardScaler().fit(vectors[0])
@@ -100,22 +100,25 @@ def _frozen(encoder: str, *parts: Sequence[Row]) -> list[np.ndarray]:
 
 @torch.no_grad()
 def _embed(module: torch.nn.Module, examples: Sequence[Example], pad: int) -> np.ndarray:
-    rows = []
-    for example in tqdm(examples, desc="embedding", unit="doc", mininterval=1):
-        sums, count = 0, 0
-        first = None
-        for group in plan_batches(example.windows, 4096):
-            batch = collate([(0, example.windows[i]) for i in group], [sentence_features(example.document)], pad)
-            mask = torch.from_numpy(batch.attention_mask)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                states = module(input_ids=torch.from_numpy(batch.input_ids), attention_mask=mask).last_hidden_state.float()
-            sums = sums + (states * mask[..., None]).sum((0, 1))
-            count += int(mask.sum())
-            if 0 in group:
-                at = group.index(0)
-                first = (states[at] * mask[at][:, None]).sum(0) / mask[at].sum()
-        rows.append(torch.cat([sums / count, first]).numpy())
-    return np.stack(rows)
+    flat = list(flat_windows(examples))
+    features = [example.features for example in examples]
+    sums = np.zeros((len(examples), 2, module.config.hidden_size), dtype=np.float32)
+    counts = np.zeros((len(examples), 2, 1), dtype=np.float32)
+    first = {id(example.windows[0]) for example in examples}
+    bar = tqdm(total=len(flat), desc="embedding", unit="window", mininterval=1)
+    for group in plan_batches([window for _, window in flat], 4096):
+        batch = collate([flat[i] for i in group], features, pad)
+        mask = torch.from_numpy(batch.attention_mask)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            states = module(input_ids=torch.from_numpy(batch.input_ids), attention_mask=mask).last_hidden_state.float()
+        for i, total, count in zip(group, (states * mask[..., None]).sum(1).numpy(), mask.sum(1).numpy()):
+            document, window = flat[i]
+            for part in (0, 1) if id(window) in first else (0,):
+                sums[document, part] += total
+                counts[document, part] += count
+        bar.update(len(group))
+    bar.close()
+    return (sums / counts).reshape(len(examples), -1)
 
 
 def _classify(

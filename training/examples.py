@@ -159,27 +159,29 @@ def epoch_batches(examples: Sequence[Example], batch_size: int, seed: int, epoch
 
 
 def trim(example: Example, windows: int, seed: int) -> Example:
-    """The example with at most so many of its windows, to learn from: the first, those with marked sentences, then any.
+    """The example with at most so many of its windows, to learn from: the first, one that proves each topic, then those with
+    the most marked sentences, then any.
 
     ``salience`` and ``evidence`` keep the sentences that are left.
     """
     if len(example.windows) <= windows:
         return example
-    marked = np.zeros(len(example.document.sentences))
-    for labels, weight in ((example.salience, 1), (example.evidence, 2)):
-        if labels is not None:
-            marked += weight * labels.reshape(len(marked), -1).max(axis=1)
-    rng = random.Random(f"{seed}-{example.row.where}")
-
-    def worth(index: int) -> tuple[float, float]:
-        inside = [marked[piece.sentence] for piece in example.windows[index].pieces if piece.sentence >= 0]
-        return 1.5 * (index == 0) + max(inside, default=0.0), rng.random()
-
-    best = sorted(sorted(range(len(example.windows)), key=worth)[-windows:])
-    kept = [example.windows[i] for i in best]
-    left = sorted({piece.sentence for window in kept for piece in window.pieces if piece.sentence >= 0})
+    rng = random.Random(f"{seed}-{example.row.text}")
+    sentences = [sorted({p.sentence for p in window.pieces if p.sentence >= 0}) for window in example.windows]
+    proofs = np.zeros((len(sentences), 0)) if example.evidence is None else np.stack(
+        [example.evidence[inside].sum(axis=0) for inside in sentences]
+    )
+    keys = [0.0 if example.salience is None else float(example.salience[inside].sum()) for inside in sentences]
+    worth = [(proofs[i].sum() + keys[i], rng.random()) for i in range(len(sentences))]
+    kept = {0}
+    for topic in range(proofs.shape[1]):
+        if proofs[:, topic].any() and not proofs[sorted(kept), topic].any() and len(kept) < windows:
+            kept.add(max(range(len(sentences)), key=lambda i: (proofs[i, topic], worth[i])))
+    rest = sorted(set(range(len(sentences))) - kept, key=lambda i: worth[i], reverse=True)
+    kept.update(rest[: windows - len(kept)])
+    left = sorted({sentence for i in kept for sentence in sentences[i]})
     return replace(
-        example, windows=kept,
+        example, windows=[example.windows[i] for i in sorted(kept)],
         salience=None if example.salience is None else example.salience[left],
         evidence=None if example.evidence is None else example.evidence[left],
     )

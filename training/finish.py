@@ -52,7 +52,8 @@ def finish(
         ValueError: the exported graph is not the network.
     """
     count = len(trained.topics)
-    words = fit_lexicon(train_set, trained.network.encoder.config.vocab_size, count) if lexicon else None
+    vocabulary, special = trained.network.encoder.config.vocab_size, trained.windows
+    words = fit_lexicon(train_set, vocabulary, count, (special.cls, special.sep, special.pad)) if lexicon else None
     lexical = lexical_logits(words, dev_set)
     calibration, thresholds = _fit(trained, dev_set, predictions, lexical)
     redundancy = calibrate.choose_redundancy(dev_set, predictions)

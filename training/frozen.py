@@ -36,14 +36,32 @@ def split_encoder(encoder: nn.Module, layers: int) -> tuple[nn.Module, nn.Module
         raise ValueError(f"--freeze {layers}: this encoder is not built like BERT, or has not more than {layers} layers")
     bottom, top = _with_layers(encoder, stack[:layers]), _with_layers(encoder, stack[layers:])
     top.embeddings = _Passthrough()
+    if hasattr(top, "embeddings_project"):  # ELECTRA's, between embeddings and layers
+        top.embeddings_project = nn.Identity()
     return bottom, top
 
 
 def freeze(encoder: nn.Module, layers: int) -> None:
-    """Take the embeddings and the bottom layers out of training."""
-    bottom, _ = split_encoder(encoder, layers)
-    for part in (bottom.embeddings, bottom.encoder.layer):
-        part.requires_grad_(False)
+    """Take all but the layers above the bottom ones out of training.
+
+    Raises:
+        ValueError: as ``split_encoder``, or bottom and top in turn don't give what the encoder gives.
+    """
+    bottom, top = split_encoder(encoder, layers)
+    learning = {id(parameter) for parameter in top.encoder.layer.parameters()}
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(id(parameter) in learning)
+    ids = torch.arange(5, 13).reshape(2, 4)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+    with torch.no_grad():
+        was_training = encoder.training
+        encoder.eval()
+        whole = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        states = bottom(input_ids=ids, attention_mask=mask).last_hidden_state
+        parts = top(inputs_embeds=states, attention_mask=mask).last_hidden_state
+        encoder.train(was_training)
+    if not torch.allclose(whole[mask > 0], parts[mask > 0], rtol=1e-3, atol=1e-4):
+        raise ValueError(f"--freeze {layers}: this encoder's layers can't be run in two parts; leave --freeze out")
 
 
 def _with_layers(encoder: nn.Module, layers: nn.ModuleList) -> nn.Module:
@@ -77,9 +95,13 @@ class FrozenStates:
             chosen = [windows[i] for i in group]
             states = self._compute(chosen)
             for window, row in zip(chosen, states):
-                self._kept[id(window)] = row[: len(window.token_ids)].clone()
+                self._kept[id(window)] = row[: len(window.token_ids)].cpu().clone()
             bar.update(sum(len(window.token_ids) for window in chosen))
         bar.close()
+
+    def forget(self) -> None:
+        """Free the memory of what is kept."""
+        self._kept.clear()
 
     @torch.no_grad()
     def of(self, windows: Sequence[Window], length: int) -> torch.Tensor:

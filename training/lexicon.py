@@ -16,8 +16,13 @@ _MIN_DOCUMENTS = 2  # a token seen in fewer tells nothing
 _C = 1.0
 
 
-def fit_lexicon(examples: Sequence[Example], vocabulary: int, topics: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """``table`` float16 [vocabulary, 1 + T] and ``bias`` float32 [T] for ``serving.lexicon``; None without labels."""
+def fit_lexicon(
+    examples: Sequence[Example], vocabulary: int, topics: int, special: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """``table`` float16 [vocabulary, 1 + T] and ``bias`` float32 [T] for ``serving.lexicon``; None without labels.
+
+    ``special`` are ids that are no words: a window may hold one in place of a sentence without any token.
+    """
     labelled = [example for example in examples if example.topics is not None]
     if not labelled or not topics:
         return None
@@ -25,6 +30,7 @@ def fit_lexicon(examples: Sequence[Example], vocabulary: int, topics: int) -> tu
     counts = _counts(labelled, vocabulary)
     transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
     rare = np.bincount(counts.indices, minlength=vocabulary) < _MIN_DOCUMENTS
+    rare[list(special)] = True
     transformer.idf_ = np.where(rare, 0.0, transformer.idf_)
     features = transformer.transform(counts)
     table, bias = np.zeros((vocabulary, 1 + topics), dtype=np.float16), np.zeros(topics, dtype=np.float32)
@@ -41,6 +47,7 @@ def _counts(examples: Sequence[Example], vocabulary: int) -> csr_matrix:
     indices, lengths = [], [0]
     for example in examples:
         tokens, _ = document_tokens(example.windows)
+        tokens = tokens[tokens < vocabulary]
         indices.append(tokens)
         lengths.append(len(tokens))
     columns = np.concatenate(indices)

@@ -9,8 +9,8 @@ epoch, so a resumed run sees what an uninterrupted one would have seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors.torch import load_file, save_file
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 from transformers import get_linear_schedule_with_warmup
@@ -29,6 +28,7 @@ from training.examples import Example, epoch_batches, flat_windows
 from training.frozen import FrozenStates, split_encoder
 from training.losses import document_loss
 from training.network import Network, merge_pieces
+from training.weights import AVERAGED, EpochWeights
 
 _EAGER_WINDOW = 192  # up to so many tokens plain attention trains faster on a CPU than the fused one, whose backward pass is slow
 
@@ -68,8 +68,8 @@ class Loop:
     """Trains a network; ``run`` leaves the best weights in it."""
 
     def __init__(self, network: Network, pad: int, config: LoopConfig, accelerator: Accelerator, folder: Path) -> None:
-        self.config, self.pad, self.accelerator, self.folder = config, pad, accelerator, folder
-        self.checkpoints = Checkpoints(folder, accelerator)
+        self.config, self.pad, self.accelerator = config, pad, accelerator
+        self.checkpoints, self.weights = Checkpoints(folder, accelerator), EpochWeights(folder)
         heads = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
         optimizer = torch.optim.AdamW(
             [
@@ -100,52 +100,81 @@ class Loop:
         acc.register_for_checkpointing(self.schedule)
         state = {
             "name": name, "processes": acc.num_processes, "epoch": 0, "step": 0, "best": -1.0, "best_epoch": -1, "loss": 0.0,
-            "history": [],
+            "history": [], "averaged": 1,
         }
         if resume:
             state = self.checkpoints.restore(state)
-        if self.frozen is not None:
-            windows = [window for _, window in flat_windows([*train, *dev])]
-            self.frozen.keep(windows, config.max_forward_tokens, acc.is_main_process)
-        attention = self.raw.encoder.config._attn_implementation
-        if acc.device.type == "cpu" and config.window <= _EAGER_WINDOW and attention == "sdpa":
-            self.raw.encoder.set_attn_implementation("eager")
-        while state["epoch"] < config.epochs and state["epoch"] - state["best_epoch"] <= config.patience:
-            epoch = state["epoch"]
-            batches = epoch_batches(train, config.batch_size, config.seed, epoch)
-            bar = tqdm(
-                total=len(batches), initial=state["step"], desc=f"epoch {epoch + 1}/{config.epochs}", unit="step",
-                disable=not acc.is_main_process, mininterval=1,
-            )
-            self.network.train()
-            for step in range(state["step"], len(batches)):
-                mine = batches[step][acc.process_index :: acc.num_processes]
-                loss = self._step([train[i] for i in mine], len(batches[step]))
-                if not math.isfinite(loss):
-                    raise ValueError(f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}; try a lower --learning-rate")
-                state["loss"] += loss
-                state["step"] = step + 1
-                best = f"{state['best']:.4f}" if state["best_epoch"] >= 0 else "–"
-                bar.set_postfix(loss=f"{state['loss'] / (step + 1):.4f}", dev=best, refresh=False)
-                bar.update()
-                if (step + 1) % config.checkpoint_every == 0 and step + 1 < len(batches):
-                    self.checkpoints.save(state)
-            bar.close()
-            value = score(dev, self.predict(dev))
-            state["history"].append({"epoch": epoch + 1, "loss": round(state["loss"] / len(batches), 5), "dev": round(value, 5)})
-            acc.print(f"epoch {epoch + 1}: loss {state['loss'] / len(batches):.4f}, dev score {value:.4f}")
-            if value > state["best"]:
-                state["best"], state["best_epoch"] = value, epoch
+        with self._fast([*train, *dev]):
+            while state["epoch"] < config.epochs and state["epoch"] - state["best_epoch"] <= config.patience:
+                steps = self._epoch(train, state)
+                value, loss = score(dev, self.predict(dev)), state["loss"] / steps
+                epoch = state["epoch"]
+                state["history"].append({"epoch": epoch + 1, "loss": round(loss, 5), "dev": round(value, 5)})
+                acc.print(f"epoch {epoch + 1}: loss {loss:.4f}, dev score {value:.4f}")
+                better = value > state["best"]
+                if better:
+                    state.update(best=value, best_epoch=epoch)
                 if acc.is_main_process:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    save_file(_tensors(self.raw), self.folder / "best.safetensors")
-            state.update(epoch=epoch + 1, step=0, loss=0.0)
-            self.checkpoints.save(state)
-        if attention != self.raw.encoder.config._attn_implementation:
-            self.raw.encoder.set_attn_implementation(attention)
-        acc.wait_for_everyone()
-        self.raw.load_state_dict(load_file(self.folder / "best.safetensors"))
+                    self.weights.keep(epoch, self.raw.state_dict(), better)
+                state.update(epoch=epoch + 1, step=0, loss=0.0)
+                self.checkpoints.save(state)
+            acc.wait_for_everyone()
+            self._load_best(dev, score, state)
         return state
+
+    @contextmanager
+    def _fast(self, examples: Sequence[Example]) -> Iterator[None]:
+        """With the frozen layers' outputs at hand, and the attention that trains fastest here."""
+        acc, encoder = self.accelerator, self.raw.encoder
+        if self.frozen is not None:
+            windows = [window for _, window in flat_windows(examples)]
+            self.frozen.keep(windows, self.config.max_forward_tokens, acc.is_main_process)
+        attention = encoder.config._attn_implementation
+        eager = acc.device.type == "cpu" and self.config.window <= _EAGER_WINDOW and attention == "sdpa"
+        if eager:
+            encoder.set_attn_implementation("eager")
+        yield
+        if eager:
+            encoder.set_attn_implementation(attention)
+        if self.frozen is not None:
+            self.frozen.forget()
+
+    def _epoch(self, train: Sequence[Example], state: dict) -> int:
+        """The steps of an epoch that are left; returns how many an epoch has."""
+        epoch = state["epoch"]
+        batches = epoch_batches(train, self.config.batch_size, self.config.seed, epoch)
+        bar = tqdm(
+            total=len(batches), initial=state["step"], desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="step",
+            disable=not self.accelerator.is_main_process, mininterval=1,
+        )
+        self.network.train()
+        for step in range(state["step"], len(batches)):
+            mine = batches[step][self.accelerator.process_index :: self.accelerator.num_processes]
+            loss = self._step([train[i] for i in mine], len(batches[step]))
+            if not math.isfinite(loss):
+                raise ValueError(f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}; try a lower --learning-rate")
+            state["loss"] += loss
+            state["step"] = step + 1
+            best = f"{state['best']:.4f}" if state["best_epoch"] >= 0 else "–"
+            bar.set_postfix(loss=f"{state['loss'] / (step + 1):.4f}", dev=best, refresh=False)
+            bar.update()
+            if (step + 1) % self.config.checkpoint_every == 0 and step + 1 < len(batches):
+                self.checkpoints.save(state)
+        bar.close()
+        return len(batches)
+
+    def _load_best(self, dev: Sequence[Example], score: Score, state: dict) -> None:
+        """The best epoch's weights, or the mean of the last epochs' where that is better on the dev part."""
+        best = self.weights.best()
+        for count in range(2, min(AVERAGED, state["epoch"]) + 1):
+            mean = self.weights.mean(state["epoch"] - 1, count)
+            self.raw.load_state_dict(mean)
+            value = score(dev, self.predict(dev))
+            self.accelerator.print(f"mean of the last {count} epochs: dev score {value:.4f}")
+            if value > state["best"]:
+                state.update(best=value, averaged=count)
+                best = mean
+        self.raw.load_state_dict(best)
 
     def _step(self, examples: Sequence[Example], total: int) -> float:
         """One optimizer step over this process's part of a batch of ``total`` documents; returns the batch's mean loss."""
@@ -176,7 +205,7 @@ class Loop:
 
     def _above(self, states: torch.Tensor, mask: torch.Tensor, piece_mask: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """What ``Network.forward`` gives, from the states of the frozen layers on."""
-        top = self.top(inputs_embeds=states, attention_mask=mask).last_hidden_state
+        top = self.top(inputs_embeds=states.float(), attention_mask=mask).last_hidden_state
         return self.network.heads(top, mask, piece_mask, features)
 
     def _forward(self, examples: Sequence[Example], exact: bool = False) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -221,7 +250,3 @@ class Loop:
         if acc.num_processes > 1:
             found = gather_object(found)
         return [prediction for _, prediction in sorted(found, key=lambda pair: pair[0])]
-
-
-def _tensors(network: Network) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

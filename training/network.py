@@ -175,7 +175,7 @@ def longest_window(encoder: nn.Module, wanted: int) -> int:
 
 
 def _without_dropout(config: PretrainedConfig) -> PretrainedConfig:
-    for name in ("attention_probs_dropout_prob", "attention_dropout", "hidden_dropout_prob"):
+    for name in ("attention_probs_dropout_prob", "attention_dropout", "hidden_dropout_prob", "dropout"):
         if hasattr(config, name):
             setattr(config, name, 0.0)
     return config

@@ -55,6 +55,7 @@ HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
 @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Documents a step.")
 @click.option("--window", default=384, show_default=True, type=click.IntRange(32), help="Tokens of a window.")
 @click.option("--layers", type=click.IntRange(1), help="Keep only so many of the encoder's bottom layers.")
+@click.option("--dropout", default=0.1, show_default=True, type=click.FloatRange(0, 0.9), help="Of the heads' input.")
 @click.option("--freeze", default=0, show_default=True, type=click.IntRange(0), help="Leave so many bottom layers as they are.")
 @click.option("--max-windows", type=click.IntRange(1), help="Learn from at most so many windows of a training document.")
 @click.option("--lexicon/--no-lexicon", default=True, show_default=True, help="Weigh the words beside the network.")
@@ -77,7 +78,7 @@ def main(**options: Any) -> None:
 
 def train(
     data: str, output: Path, dev: str | None, encoder: str, single_label: bool, topics_file: Path | None, epochs: int,
-    learning_rate: float, batch_size: int, window: int, layers: int | None, freeze: int,
+    learning_rate: float, batch_size: int, window: int, layers: int | None, dropout: float, freeze: int,
     max_windows: int | None, lexicon: bool, patience: int, seed: int, device: str, resume: bool,
 ) -> None:
     """Train, calibrate, export, check; see the options of ``main``.
@@ -100,7 +101,7 @@ def train(
         freeze_layers(module, freeze)
     window = longest_window(module, window)
     windows = window_config(tokenizer, window, min(MAX_TITLE_TOKENS, window // 4))
-    network = Network(module, len(topics))
+    network = Network(module, len(topics), dropout)
     if heads:
         start_heads(network, heads, [topic["id"] for topic in read_config(Path(encoder))["topics"]], ids)
     set_seed(seed, device_specific=True)  # each process drops out other units
@@ -121,7 +122,7 @@ def train(
         shutil.rmtree(checkpoints, ignore_errors=True)
     accelerator.wait_for_everyone()
     loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
-    name = _fingerprint(inputs.train + inputs.dev, ids, settings, encoder, (windows, max_windows))
+    name = _fingerprint(inputs.train + inputs.dev, ids, settings, encoder, (windows, max_windows, dropout))
     state = loop.run(learned, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
     before = loop.predict(dev_set[:CHECKED], exact=True)
     export.to_half(loop.raw)
@@ -129,8 +130,9 @@ def train(
     if accelerator.is_main_process:
         notes = {"training": {
             "data": Path(data).name, "documents": len(train_set), "dev_documents": len(dev_set), "seed": seed,
-            "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "learning_rate": learning_rate,
-            "batch_size": batch_size, "history": state["history"],
+            "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "averaged": state["averaged"],
+            "learning_rate": learning_rate, "batch_size": batch_size, "window": window, "dropout": dropout, "freeze": freeze,
+            "max_windows": max_windows, "history": state["history"],
         }}
         trained = Trained(loop.raw, tokenizer, windows, topics, single_label, encoder, notes)
         finish(output, trained, train_set, dev_set, predictions, before, lexicon)
@@ -178,7 +180,8 @@ def _fingerprint(rows: Sequence[Any], ids: Sequence[str], settings: LoopConfig, 
     """What a checkpoint belongs to."""
     digest = hashlib.sha256(json.dumps([list(ids), repr(settings), encoder, repr(windows)]).encode())
     for row in rows:
-        digest.update(repr((row.text, row.topics, row.key_sentences, row.summary, row.title)).encode("utf-8", "replace"))
+        taught = (row.text, row.topics, row.key_sentences, row.summary, row.title, row.evidence)
+        digest.update(repr(taught).encode("utf-8", "replace"))
     return digest.hexdigest()
 
 
