@@ -29,9 +29,7 @@ def run(
 ) -> Any:
     document = document or Document(TEXT, title="标题", id="x", warnings=("tags_removed: 1",))
     count = len(document.sentences)
-    scores = Scores(
-        np.float32(topics), np.float32((EVIDENCE * count)[:count]), np.float32((SALIENCE * count)[:count]), np.float32(topics)
-    )
+    scores = Scores(np.float32(topics), np.float32((EVIDENCE * count)[:count]), np.float32((SALIENCE * count)[:count]))
     return analyse(document, scores, model(single_label=single_label), Options(**options))
 
 
@@ -56,7 +54,7 @@ def test_options_of_topics(options: dict, expected: list[str]) -> None:
 
 def test_only_the_topics_asked_for() -> None:
     document = Document(TEXT)
-    scores = Scores(np.float32([0.7, 0.45, 0.3]), np.float32(EVIDENCE), np.float32(SALIENCE), np.float32([0, 0, 0]))
+    scores = Scores(np.float32([0.7, 0.45, 0.3]), np.float32(EVIDENCE), np.float32(SALIENCE))
 
     def only(*topics: str, **options: Any) -> list[str]:
         return [t.id for t in analyse(document, scores, model(), Options(topics=list(topics), **options)).topics]
@@ -176,6 +174,6 @@ def test_work_grows_with_the_sentences_not_their_square(monkeypatch: pytest.Monk
 
 def test_parts_left_out() -> None:
     document = Document(TEXT)
-    scores = Scores(np.float32([0.7, 0.4, 0.3]), np.float32(EVIDENCE), np.float32(SALIENCE), np.float32([0, 0, 0]))
+    scores = Scores(np.float32([0.7, 0.4, 0.3]), np.float32(EVIDENCE), np.float32(SALIENCE))
     assert "summary" not in analyse(document, scores, model(), Options(), summary=False).model_dump()
     assert "topics" not in analyse(document, scores, model(), Options(), topics=False).model_dump()

@@ -63,7 +63,7 @@ class FakeModel:
         self.batches.append([document.text for document in documents])
         if any("bad" in document.text for document in documents):
             raise ValueError("a fault")
-        return [Scores(*[np.array([int(document.text.split()[0])])] * 4) for document in documents]
+        return [Scores(*[np.array([int(document.text.split()[0])])] * 3) for document in documents]
 
 
 def documents(*texts: str) -> list[Document]:

@@ -108,7 +108,7 @@ def test_rows_of_one_kind_alone(label: str, tiny_encoder: Path, tmp_path: Path) 
     rows = [{"text": r["text"], "summary": r["key_sentences"][0], "topics": r["topics"]} for r in make_rows(40)]
     rows = [{"text": row["text"], label: row[label]} for row in rows]
     data = write(tmp_path / "rows.jsonl", rows)
-    train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 4, *FAST)
+    train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 9, *FAST)
     model = Model.load(tmp_path / "m")
     assert [topic.id for topic in model.topics] == ([] if label == "summary" else ["finance", "screening"])
     figures = evaluate(model, read_rows(str(tmp_path / "rows.jsonl")))
