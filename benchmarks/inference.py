@@ -21,7 +21,7 @@ import numpy as np
 import openvino as ov
 import torch
 
-from serving.windows import FEATURES
+from serving.features import FEATURES
 from training.network import Network, load_encoder
 
 SHAPES = ((1, 64), (1, 256), (16, 64), (16, 256))

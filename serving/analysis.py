@@ -79,7 +79,8 @@ def _evidence(document: Document, scores: np.ndarray) -> list[Evidence]:
 
 
 def summarise(document: Document, scores: Scores, model: Model, options: Options) -> Summary:
-    """The best sentences that do not repeat one another, within the budget.
+    """The best sentences that do not repeat one another, within the budget; fewer where fewer carry the document, unless
+    the request states a length of its own, or a focus.
 
     Maximal marginal relevance (Carbonell & Goldstein 1998): a sentence's value is its salience less its likeness to
     those already chosen, times the redundancy weight that the model was tuned with.
@@ -89,7 +90,9 @@ def summarise(document: Document, scores: Scores, model: Model, options: Options
         about = scores.evidence[:, [topic.id for topic in model.topics].index(options.focus)]
         relevance = np.sqrt(relevance * about)
     budget = options.max_sentences or sentence_budget(len(document.text))
-    chosen = choose_sentences(document.sentence_texts(), relevance, budget, model.redundancy, options.max_chars)
+    own_length = options.max_sentences or options.max_chars or options.focus is not None
+    floor = 0.0 if own_length else model.floor
+    chosen = choose_sentences(document.sentence_texts(), relevance, budget, model.redundancy, options.max_chars, floor)
     if options.order == "document":
         chosen.sort()
     sentences = [SummarySentence(**_quote(document, i), rank_score=_round(relevance[i])) for i in chosen]
@@ -97,9 +100,13 @@ def summarise(document: Document, scores: Scores, model: Model, options: Options
 
 
 def choose_sentences(
-    sentences: Sequence[str], relevance: np.ndarray, budget: int, redundancy: float, max_chars: int | None = None
+    sentences: Sequence[str], relevance: np.ndarray, budget: int, redundancy: float, max_chars: int | None = None,
+    floor: float = 0.0,
 ) -> list[int]:
-    """Indices of the chosen sentences, the best first. Never empty, even where ``max_chars`` is too small for one."""
+    """Indices of the chosen sentences, the best first, those after it of at least ``floor`` relevance.
+
+    Never empty, even where ``max_chars`` is too small for one.
+    """
     grams = [_bigrams(sentence) for sentence in sentences]
     chosen: list[int] = []
     left = math.inf if max_chars is None else max_chars
@@ -113,7 +120,9 @@ def choose_sentences(
             likeness[i] = max(likeness[i], _overlap(grams[i], grams[best]))
         likeness[best] = 1
         # All that no longer qualifies goes at once, so that the time is linear in the sentences.
-        candidates = [i for i in candidates if likeness[i] < _SAME and len(sentences[i]) <= left]
+        candidates = [
+            i for i in candidates if likeness[i] < _SAME and len(sentences[i]) <= left and relevance[i] >= floor
+        ]
     return chosen
 
 

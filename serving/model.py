@@ -20,10 +20,11 @@ from tokenizers import Tokenizer
 
 from serving.calibration import Calibration, sigmoid
 from serving.document import Document
+from serving.features import FEATURES, sentence_features
 from serving.lexicon import Lexicon
-from serving.windows import TITLE, Window, WindowConfig, collate, plan_batches, sentence_features, split_windows
+from serving.windows import TITLE, Window, WindowConfig, collate, plan_batches, split_windows
 
-FORMAT = 2
+FORMAT = 3
 CONFIG, GRAPH, GRAPH_WEIGHTS, TOKENIZER = "config.json", "graph.xml", "graph.bin", "tokenizer.json"
 LEXICON = "lexicon.npy"
 _SHAPE_STEP = 32  # batch sizes are rounded up to this many tokens: OpenVINO compiles kernels for each new shape
@@ -62,6 +63,7 @@ class Model:
         self.topics = [TopicInfo(t["id"], t["name"], t["description"], t["threshold"]) for t in config["topics"]]
         self.single_label: bool = config["single_label"]
         self.redundancy: float = config["summary"]["redundancy"]
+        self.floor: float = config["summary"]["floor"]
         self.version = hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()[:7]
         self.name = f"{folder.resolve().name}@{self.version}"
         self.windows = WindowConfig(**config["windows"])
@@ -110,7 +112,7 @@ class Model:
     ) -> list[Scores]:
         """Score documents whose windows are known."""
         flat = [(i, window) for i, windows in enumerate(split) for window in windows]
-        features = [sentence_features(document) for document in documents]
+        features = [sentence_features(document, windows) for document, windows in zip(documents, split)]
         width = len(self.topics) + 1
         sums = [np.zeros((1 + len(document.sentences), width), dtype=np.float32) for document in documents]
         counts = [np.zeros(1 + len(document.sentences), dtype=np.float32) for document in documents]
@@ -178,7 +180,7 @@ def _check_fields(config: dict[str, Any]) -> None:
     bias = [0.0] * len(topics) if lexicon is None else lexicon["bias"]
     if not len(topics) == len(sharpness) == len(calibration["offsets"]) == len(bias):
         raise ValueError("topics, sharpness, calibration offsets and lexicon differ in number")
-    weights = calibration["slope"], calibration["lexicon"], config["summary"]["redundancy"]
+    weights = calibration["slope"], calibration["lexicon"], config["summary"]["redundancy"], config["summary"]["floor"]
     for value in (*sharpness, *calibration["offsets"], *bias, *weights):
         _number(value)
     if not all(value > 0 for value in sharpness) or not isinstance(config["single_label"], bool):
@@ -186,6 +188,8 @@ def _check_fields(config: dict[str, Any]) -> None:
     windows = WindowConfig(**config["windows"])
     if windows.max_tokens < 32 or windows.max_title_tokens < 0:
         raise ValueError("windows of fewer than 32 tokens")
+    if tuple(config["features"]) != FEATURES:
+        raise ValueError("it was trained on other features of sentences than this version computes")
     missing = {GRAPH, GRAPH_WEIGHTS, TOKENIZER, *([] if lexicon is None else [LEXICON])} - config["files"].keys()
     if missing:
         raise ValueError(f"it names no {', '.join(sorted(missing))}")

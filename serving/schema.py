@@ -106,7 +106,7 @@ class Options(BaseModel):
     threshold: float | None = Field(None, ge=0, le=1, description="one threshold in place of each topic's own")
     top_k: AtLeastOne | None = Field(None, description="at most so many topics, the best first")
     at_least_one: bool = Field(False, description="return the best topic even if none passes its threshold")
-    max_sentences: Sentences | None = Field(None, description="sentences of the summary; left out: by length")
+    max_sentences: Sentences | None = Field(None, description="sentences of the summary; left out: by length and content")
     max_chars: AtLeastOne | None = Field(None, description="characters of the summary; the best sentence always stays")
     order: Literal["document", "rank"] = Field("document", description="order of the summary's sentences")
     focus: str | None = Field(None, description="a topic id: the summary is about it")

@@ -6,7 +6,6 @@ window; then it is cut into pieces whose scores are averaged, so nothing is ever
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from tokenizers import Tokenizer
 from serving.document import Document
 
 TITLE = -1  # index of the title among a document's sentences
-FEATURES = ("is_title", "is_first", "reciprocal_position", "relative_position", "log_length")
 
 
 @lru_cache(maxsize=1)
@@ -87,14 +85,17 @@ def split_windows(document: Document, tokenizer: Tokenizer, config: WindowConfig
     return windows
 
 
-def sentence_features(document: Document) -> np.ndarray:
-    """Position and length of the title (row 0) and each sentence: float32 [1 + sentences, len(FEATURES)]."""
-    lengths = [s.end - s.start for s in document.sentences]
-    count = len(lengths)
-    rows = [[1.0, 0.0, 0.0, 0.0, 0.0]]
-    for index, length in enumerate(lengths):
-        rows.append([0.0, float(index == 0), 1 / (1 + index), index / max(count - 1, 1), math.log1p(length) / 5])
-    return np.asarray(rows, dtype=np.float32)
+def document_tokens(windows: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
+    """All tokens of a document and the row of each: 0 for the title, which is counted once, then the sentences."""
+    tokens: list[int] = []
+    owners: list[int] = []
+    for number, window in enumerate(windows):
+        for piece in window.pieces:
+            if piece.sentence != TITLE or number == 0:
+                part = window.token_ids[piece.start : piece.end]
+                tokens.extend(part)
+                owners.extend([piece.sentence - TITLE] * len(part))
+    return np.asarray(tokens, dtype=np.int64), np.asarray(owners, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -117,18 +118,25 @@ def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
+def pad_tokens(windows: Sequence[Window], length: int, pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids and attention mask of windows: int64 [B, length] each."""
+    input_ids = np.full((len(windows), length), pad, dtype=np.int64)
+    attention_mask = np.zeros((len(windows), length), dtype=np.int64)
+    for row, window in enumerate(windows):
+        input_ids[row, : len(window.token_ids)] = window.token_ids
+        attention_mask[row, : len(window.token_ids)] = 1
+    return input_ids, attention_mask
+
+
 def collate(windows: Sequence[tuple[int, Window]], features: Sequence[np.ndarray], pad: int, step: int = 1) -> Batch:
     """Pad (document, window) pairs to one batch; sizes are rounded up to ``step`` so that few shapes occur."""
     length = _round_up(max(len(window.token_ids) for _, window in windows), step)
     width = _round_up(max(max(len(window.pieces) for _, window in windows), 1), max(step // 8, 1))
-    input_ids = np.full((len(windows), length), pad, dtype=np.int64)
-    attention_mask = np.zeros((len(windows), length), dtype=np.int64)
+    input_ids, attention_mask = pad_tokens([window for _, window in windows], length, pad)
     piece_mask = np.zeros((len(windows), width, length), dtype=np.float32)
-    piece_features = np.zeros((len(windows), width, len(FEATURES)), dtype=np.float32)
+    piece_features = np.zeros((len(windows), width, features[0].shape[1]), dtype=np.float32)
     owners = []
     for row, (document, window) in enumerate(windows):
-        input_ids[row, : len(window.token_ids)] = window.token_ids
-        attention_mask[row, : len(window.token_ids)] = 1
         for column, piece in enumerate(window.pieces):
             piece_mask[row, column, piece.start : piece.end] = 1 / (piece.end - piece.start)
             piece_features[row, column] = features[document][piece.sentence + 1]

@@ -21,16 +21,17 @@ EVIDENCE = [[0.9, 0.1, 0.2], [0.85, 0.2, 0.1], [0.1, 0.6, 0.3], [0.0, 0.0, 0.1],
 
 def model(**changes: Any) -> Any:
     topics = [TopicInfo("a", "甲", "", 0.5), TopicInfo("b", "乙", "", 0.4), TopicInfo("c", "丙", "", 0.5)]
-    return SimpleNamespace(**{"topics": topics, "single_label": False, "redundancy": 0.0, "name": "m@1", **changes})
+    return SimpleNamespace(**{"topics": topics, "single_label": False, "redundancy": 0.0, "floor": 0.0, "name": "m@1", **changes})
 
 
 def run(
-    topics: tuple[float, ...] = (0.7, 0.45, 0.3), document: Document | None = None, single_label: bool = False, **options: Any
+    topics: tuple[float, ...] = (0.7, 0.45, 0.3), document: Document | None = None, single_label: bool = False,
+    floor: float = 0.0, **options: Any,
 ) -> Any:
     document = document or Document(TEXT, title="标题", id="x", warnings=("tags_removed: 1",))
     count = len(document.sentences)
     scores = Scores(np.float32(topics), np.float32((EVIDENCE * count)[:count]), np.float32((SALIENCE * count)[:count]))
-    return analyse(document, scores, model(single_label=single_label), Options(**options))
+    return analyse(document, scores, model(single_label=single_label, floor=floor), Options(**options))
 
 
 def ids(**options: Any) -> list[str]:
@@ -144,6 +145,20 @@ def test_max_chars_is_filled_exactly() -> None:
     sentences = ["甲乙丙丁。", "戊己庚辛。"]
     assert choose_sentences(sentences, np.array([0.9, 0.8]), 5, 0.0, max_chars=11) == [0, 1]  # 5 + line end + 5
     assert choose_sentences(sentences, np.array([0.9, 0.8]), 5, 0.0, max_chars=10) == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "count"), [({}, 2), ({"max_sentences": 3}, 3), ({"max_chars": 40}, 3), ({"focus": "a"}, 3)]
+)
+def test_the_models_floor_holds_unless_the_request_states_a_length_or_a_focus(options: dict, count: int) -> None:
+    document = Document("\n".join(SENTENCES[:4]) + "\n" + "此后天气转晴，风力减弱。" * 50)
+    assert len(run(document=document, floor=0.75, **options).summary.sentences) == count
+
+
+def test_a_floor_leaves_out_what_carries_little_but_never_everything() -> None:
+    sentences, relevance = ["甲说了一件事情。", "乙看见了它。", "丙走开。"], np.array([0.9, 0.3, 0.1])
+    assert choose_sentences(sentences, relevance, 3, 0.0, floor=0.2) == [0, 1]
+    assert choose_sentences(sentences, relevance, 3, 0.0, floor=0.95) == [0]
 
 
 def test_redundancy_prefers_what_is_new() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from serving.calibration import sigmoid
 from serving.reading import read
-from training.calibrate import choose_keys, choose_redundancy, choose_thresholds, fit_calibration
+from training.calibrate import choose_keys, choose_summary, choose_thresholds, fit_calibration
 from training.data import Row
 from training.examples import Example
 from training.loop import Prediction
@@ -85,10 +85,20 @@ def test_redundancy_is_chosen_where_repetition_hurts() -> None:
     logits = np.full((len(repeated.document.sentences), 1), -6.0)
     logits[:3, 0] = 3.0, 2.5, 1.5
     assert len(choose_keys(repeated, logits[:, 0], 0.0)) == 2
-    weight = choose_redundancy([repeated], [Prediction(np.zeros(0), logits)])
+    weight, _ = choose_summary([repeated], [Prediction(np.zeros(0), logits)])
     assert choose_keys(repeated, logits[:, 0], 0.0) == {0, 1}
     assert choose_keys(repeated, logits[:, 0], weight) == {0, 2}
 
 
 def test_redundancy_has_a_default_without_marks() -> None:
-    assert choose_redundancy([example("甲。", [])], [Prediction(np.zeros(0), np.zeros((1, 1)))]) == 0.3
+    assert choose_summary([example("甲。", [])], [Prediction(np.zeros(0), np.zeros((1, 1)))]) == (0.3, 0.0)
+
+
+def test_the_floor_is_chosen_where_fewer_sentences_carry_the_document() -> None:
+    text = "全市医保基金支出下降三成。" + "".join(f"第{i}位来宾走上了台来讲话了。" for i in range(40))
+    long = example(text, [0])
+    logits = np.full((len(long.document.sentences), 1), -3.0)
+    logits[0, 0] = 2.0
+    assert len(choose_keys(long, logits[:, 0], 0.0)) == 2  # the others are alike
+    redundancy, floor = choose_summary([long], [Prediction(np.zeros(0), logits)])
+    assert choose_keys(long, logits[:, 0], redundancy, floor) == {0}

@@ -39,7 +39,7 @@ def trained(tiny_model: Path) -> tuple[Network, list[Example], list[Prediction],
 
     AcceleratorState._reset_state(True)
     config = LoopConfig(
-        epochs=1, learning_rate=1e-4, head_learning_rate=1e-4, batch_size=4, seed=0, single_label=False, window=64
+        epochs=1, learning_rate=1e-4, head_learning_rate=1e-4, batch_size=4, seed=0, single_label=False
     )
     loop = Loop(network, model.windows.pad, config, Accelerator(cpu=True, mixed_precision="bf16"), tiny_model / "unused")
     table = np.load(tiny_model / "lexicon.npy"), np.asarray(model.config["lexicon"]["bias"])
@@ -108,11 +108,11 @@ def test_an_older_model_is_replaced_as_a_whole(tiny_model: Path, trained: tuple,
     model = Model.load(tiny_model)
     export.export(
         folder, trained[0], tokenizer, model.windows, [Topic("x", "甲"), Topic("y", "乙")], [0.2, 0.7],
-        Calibration(2.0, 0.0, np.array([0.1, 0.2])), None, 0.1, False, "elsewhere", {"note": "新"},
+        Calibration(2.0, 0.0, np.array([0.1, 0.2])), None, (0.1, 0.25), False, "elsewhere", {"note": "新"},
     )
     assert not (folder / "lexicon.npy").exists()
     export.state_metrics(folder, {"dev": {"micro_f1": 0.5}})
     fresh = Model.load(folder)
     assert [(t.id, t.name, t.threshold) for t in fresh.topics] == [("x", "甲", 0.2), ("y", "乙", 0.7)]
     assert fresh.config["metrics"] == {"dev": {"micro_f1": 0.5}}
-    assert fresh.config["note"] == "新" and fresh.redundancy == 0.1 and fresh.version != model.version
+    assert fresh.config["note"] == "新" and (fresh.redundancy, fresh.floor) == (0.1, 0.25) and fresh.version != model.version

@@ -41,9 +41,9 @@ def test_data_flows_one_way() -> None:
     """A module of serving/ imports only modules that stand before it."""
     order = [
         "errors", "settings", "document", "charset", "phonetics", "html_repair", "noise_rules", "noise_blocks",
-        "markdown", "markup", "noise", "reading", "windows", "lexicon", "calibration", "model", "schema", "analysis", "rows",
-        "archive",
-        "results", "progress", "workers", "score", "logs", "batching", "body", "http", "openapi", "routes", "service",
+        "markdown", "markup", "noise", "reading", "windows", "features", "lexicon", "calibration", "model", "schema",
+        "analysis", "rows", "archive", "results", "progress", "workers", "score", "logs", "batching", "body", "http",
+        "openapi", "routes", "service",
     ]
     for path in (ROOT / "serving").glob("*.py"):
         if path.stem == "__init__":

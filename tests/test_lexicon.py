@@ -10,8 +10,8 @@ from conftest import make_rows
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
-from serving.lexicon import Lexicon, document_tokens
-from serving.windows import Piece, Window
+from serving.lexicon import PAIRS, Lexicon, terms
+from serving.windows import Piece, Window, document_tokens
 from training.data import Row
 from training.examples import Example, make_examples
 from training.lexicon import fit_lexicon, lexical_logits
@@ -36,15 +36,23 @@ def test_a_documents_tokens_are_each_sentences_and_the_title_once() -> None:
     assert tokens.tolist() == [7, 5, 5, 6, 8, 9] and owners.tolist() == [0, 1, 1, 2, 2, 3]
 
 
+def test_pairs_are_of_neighbours_within_a_sentence() -> None:
+    window = Window([1, 7, 2, 5, 5, 60, 6, 2], [Piece(-1, 1, 2), Piece(0, 3, 6), Piece(1, 6, 7)])
+    rows, owners = terms([window], 50)
+    assert rows[:4].tolist() == [7, 5, 5, 6] and owners[:4].tolist() == [0, 1, 1, 2]
+    assert len(rows) == 5 and 50 <= rows[4] < 50 + PAIRS and owners[4] == 1  # 5 5; 60 is unknown
+    assert (rows[4] == terms([Window([5, 5], [Piece(0, 0, 2)])], 50)[0][2]).all()
+
+
 def test_scores_are_those_of_scikit_learn(examples: list[Example]) -> None:
     table, bias = fit_lexicon(examples, 120, 2)
-    words = [document_tokens(example.windows)[0].tolist() for example in examples]
+    words = [terms(example.windows, 120)[0].tolist() for example in examples]
     vectorizer = TfidfVectorizer(analyzer=lambda tokens: tokens, sublinear_tf=True, min_df=2)
     features = vectorizer.fit_transform(words)
     truth = np.stack([example.topics for example in examples])
     found = np.stack(lexical_logits((table, bias), examples))
     for topic in range(2):
-        machine = LinearSVC(C=1.0, random_state=0).fit(features, truth[:, topic])
+        machine = LinearSVC(C=2.0, random_state=0).fit(features, truth[:, topic])
         assert np.allclose(found[:, topic], machine.decision_function(features), atol=0.05)
     assert ((found > 0) == truth).mean() > 0.95
 
@@ -65,7 +73,7 @@ def test_a_sentence_is_scored_like_a_document_of_its_own(examples: list[Example]
 
 
 def test_unknown_and_missing_tokens_leave_the_bias() -> None:
-    lexicon = Lexicon(np.array([[0.0, 0.0], [1.0, 3.0]]), np.array([-0.5]))
+    lexicon = Lexicon(np.array([[0.0, 0.0], [1.0, 3.0]] + [[0.0, 0.0]] * PAIRS), np.array([-0.5]))
     document, sentences = lexicon.score([Window([0, 50, 0, 0], [Piece(0, 1, 2), Piece(1, 2, 3)])], 2)
     assert document.tolist() == [-0.5] and sentences.tolist() == [[-0.5], [-0.5]]
 
@@ -79,7 +87,7 @@ def test_special_tokens_are_no_words(examples: list[Example]) -> None:
     ]
     assert fit_lexicon(marked, 120, 2)[0][3].any()
     assert not fit_lexicon(marked, 120, 2, special=(2, 3, 0))[0][3].any()
-    assert fit_lexicon(marked, 10, 2)[0].shape == (10, 3), "ids beyond the encoder's vocabulary are left out"
+    assert fit_lexicon(marked, 10, 2)[0].shape == (10 + PAIRS, 3), "ids beyond the encoder's vocabulary are left out"
 
 
 def test_topics_that_tell_nothing_apart_weigh_nothing(examples: list[Example]) -> None:
@@ -92,7 +100,10 @@ def test_topics_that_tell_nothing_apart_weigh_nothing(examples: list[Example]) -
 
 
 def test_a_table_of_another_shape_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "lexicon.npy", np.zeros((5, 3)))
+    np.save(tmp_path / "lexicon.npy", np.zeros((5 + PAIRS, 3)))
     assert Lexicon.load(tmp_path / "lexicon.npy", [0.0, 0.0])
     with pytest.raises(ValueError, match="no table of 4 columns"):
         Lexicon.load(tmp_path / "lexicon.npy", [0.0, 0.0, 0.0])
+    np.save(tmp_path / "lexicon.npy", np.zeros((PAIRS, 3)))
+    with pytest.raises(ValueError, match=f"more than {PAIRS} rows"):
+        Lexicon.load(tmp_path / "lexicon.npy", [0.0, 0.0])

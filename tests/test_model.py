@@ -73,7 +73,7 @@ def test_a_truncated_configuration(copy: Path) -> None:
 
 
 def test_a_configuration_that_is_none(copy: Path) -> None:
-    for content in (b"[]", b"{}", b"null", b'"x"', b"\xff\xfe", b'{"format": 2}', b'{"format": 2, "files": []}'):
+    for content in (b"[]", b"{}", b"null", b'"x"', b"\xff\xfe", b'{"format": 3}', b'{"format": 3, "files": []}'):
         (copy / CONFIG).write_bytes(content)
         refuse(copy, CONFIG)
 
@@ -92,9 +92,14 @@ def test_a_wrong_field_is_found_before_any_worker_starts(copy: Path, field: str,
         read_config(copy)
 
 
+def test_other_features_than_this_version_computes(copy: Path) -> None:
+    change(copy, features=["is_title"])
+    refuse(copy, "other features")
+
+
 def test_another_format(copy: Path) -> None:
     change(copy, format=99)
-    refuse(copy, "format 99", "reads format 2")
+    refuse(copy, "format 99", "reads format 3")
 
 
 def test_a_graph_that_openvino_refuses(copy: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from serving.features import FEATURES
 from serving.model import pool
-from serving.windows import FEATURES, TITLE
+from serving.windows import TITLE
 from training.network import Network, keep_layers, load_encoder, longest_window, merge_pieces, start_heads
 
 

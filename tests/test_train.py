@@ -228,7 +228,7 @@ for part in network.modules():
 examples = make_examples(read_rows(data), ["finance", "screening"], tokenizer.backend_tokenizer, window_config(tokenizer, 32, 8))
 config = LoopConfig(
     epochs=1, learning_rate=1e-4, head_learning_rate=1e-3, batch_size=4, seed=0, single_label=False, max_forward_tokens=64,
-    max_kept_tokens=150, window=32,
+    max_kept_tokens=150,
 )
 loop = Loop(network, 0, config, accelerator, Path(out))
 state = loop.run(examples, examples[:5], lambda e, p: 0.5, resume=False, name="x")

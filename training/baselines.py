@@ -4,7 +4,8 @@
 
 Topics: TF-IDF of character n-grams + LinearSVC, and the frozen encoder's mean sentence vectors + logistic regression;
 regularisation is chosen on the dev part, and, where the table says so, calibration and thresholds too, as the model's. Key
-sentences: LEAD (the first ones) and TextRank (Mihalcea & Tarau 2004) on jieba's words, as many sentences as the model takes.
+sentences: LEAD (the first ones) and TextRank (Mihalcea & Tarau 2004) on jieba's words, as many sentences as the length of the
+text allows (the model may take fewer).
 """
 
 from __future__ import annotations

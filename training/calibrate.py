@@ -1,4 +1,4 @@
-"""What is fitted on the dev part once the weights are fixed: calibration, thresholds, redundancy of summaries."""
+"""What is fitted on the dev part once the weights are fixed: calibration, thresholds, redundancy and length of summaries."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _PRIOR = 0.5  # keeps slope and common offset finite where the dev part is told 
 _GRID = np.round(np.arange(0.1, 0.91, 0.02), 2)
 _POOLED_SHARE = 8.0  # weight of all topics' counts in the choice of one topic's threshold; best on halves of a dev part of 294
 _REDUNDANCY = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
+_FLOORS = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 
 
 def fit_calibration(logits: np.ndarray, lexical: np.ndarray | None, truth: np.ndarray, single_label: bool) -> Calibration:
@@ -66,18 +67,23 @@ def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarr
     return np.stack([hits, (decided != (truth > 0)).sum(axis=0)], axis=1).astype(float)
 
 
-def choose_redundancy(examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
-    """The redundancy weight that chooses the marked key sentences best."""
+def choose_summary(examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
+    """The redundancy weight, then the floor of a further sentence's salience, that choose the marked key sentences best."""
     pairs = [(e, p) for e, p in zip(examples, predictions) if e.salience is not None and e.salience.any()]
     if not pairs:
-        return 0.3
+        return _REDUNDANCY[3], _FLOORS[0]
     gold = [set(np.flatnonzero(e.salience).tolist()) for e, _ in pairs]
-    values = [key_sentence_f1(gold, [choose_keys(e, p.sentences[:, -1], weight) for e, p in pairs]) for weight in _REDUNDANCY]
-    return _REDUNDANCY[int(np.argmax(values))]
+
+    def value(redundancy: float, floor: float) -> float:
+        return key_sentence_f1(gold, [choose_keys(e, p.sentences[:, -1], redundancy, floor) for e, p in pairs])
+
+    redundancy = max(_REDUNDANCY, key=lambda weight: value(weight, _FLOORS[0]))
+    return redundancy, max(_FLOORS, key=lambda floor: value(redundancy, floor))
 
 
-def choose_keys(example: Example, salience_logits: np.ndarray, redundancy: float) -> set[int]:
+def choose_keys(example: Example, salience_logits: np.ndarray, redundancy: float, floor: float = 0.0) -> set[int]:
     """The sentences that the service would take for the summary."""
     relevance = sigmoid(salience_logits.astype(np.float64))
     document = example.document
-    return set(choose_sentences(document.sentence_texts(), relevance, sentence_budget(len(document.text)), redundancy))
+    budget = sentence_budget(len(document.text))
+    return set(choose_sentences(document.sentence_texts(), relevance, budget, redundancy, floor=floor))

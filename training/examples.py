@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from serving.analysis import sentence_budget
 from serving.document import Document, split_sentences
+from serving.features import sentence_features
 from serving.reading import ReadingError, read
-from serving.windows import Window, WindowConfig, sentence_features, split_windows
+from serving.windows import Window, WindowConfig, split_windows
 from training.data import DataError, Row
 from training.rouge import greedy_oracle
 
@@ -73,7 +74,7 @@ def make_examples(
             topics = np.zeros(len(topic_ids), dtype=np.float32)
             topics[[index[topic] for topic in row.topics if topic in index]] = 1
         windows = split_windows(document, tokenizer, config)
-        features, evidence = sentence_features(document), evidence_labels(document, row, index)
+        features, evidence = sentence_features(document, windows), evidence_labels(document, row, index)
         examples.append(Example(document, windows, features, topics, key_labels(document, row), row, evidence))
     return examples
 
@@ -121,6 +122,11 @@ def _bare(text: str) -> str:
     return "".join(c for c in text if c.isalnum())
 
 
+def opening(text: str) -> str:
+    """What near-duplicates have in common: the first letters and digits."""
+    return _bare(text)[:60]
+
+
 def split_dev(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
     """Split off a dev part by document; rows with the same opening (near-duplicates) stay on one side.
 
@@ -128,7 +134,7 @@ def split_dev(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], 
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(_bare(row.text)[:60], []).append(row)
+        groups.setdefault(opening(row.text), []).append(row)
     keys = sorted(groups)
     random.Random(seed).shuffle(keys)
     left = Counter(topic for row in rows for topic in row.topics or ())

@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
 from serving.calibration import Calibration, sigmoid
+from serving.features import FEATURES
 from serving.model import CONFIG, FORMAT, GRAPH, GRAPH_WEIGHTS, LEXICON, TOKENIZER, Model, Scores, sha256
-from serving.windows import FEATURES, WindowConfig
+from serving.windows import WindowConfig
 from training.data import Topic
 from training.examples import Example
 from training.loop import Prediction
@@ -31,10 +32,13 @@ _MAX_GAP = 0.002  # in f32 between graph and network; about 0.00001 is usual
 
 def export(
     folder: Path, network: Network, tokenizer: PreTrainedTokenizerFast, windows: WindowConfig, topics: Sequence[Topic],
-    thresholds: Sequence[float], calibration: Calibration, lexicon: tuple[np.ndarray, np.ndarray] | None, redundancy: float,
+    thresholds: Sequence[float], calibration: Calibration, lexicon: tuple[np.ndarray, np.ndarray] | None,
+    summary: tuple[float, float],
     single_label: bool, encoder: str, notes: dict[str, Any],
 ) -> None:
     """Write the folder beside its place and put it there when it is whole, so that no half-written model is ever loaded.
+
+    ``summary`` is the redundancy weight and the floor of ``calibrate.choose_summary``.
 
     Weights are stored as fp16, half the size, in ``model.safetensors`` (to train on from) and in the graph; see ``to_half``.
     """
@@ -55,10 +59,11 @@ def export(
         "topics": [{**asdict(topic), "threshold": float(t)} for topic, t in zip(topics, thresholds)],
         "single_label": single_label,
         "windows": asdict(windows),
+        "features": FEATURES,
         "sharpness": network.log_sharpness.exp().half().float().tolist(),
         "calibration": calibration.to_config(),
         "lexicon": None if lexicon is None else {"bias": [float(x) for x in lexicon[1]]},
-        "summary": {"redundancy": redundancy},
+        "summary": {"redundancy": summary[0], "floor": summary[1]},
         "encoder_origin": encoder,
         "encoder": {k: v for k, v in network.encoder.config.to_dict().items() if k != "_name_or_path"},
         "special_tokens": {name: token for name, token in special.items() if token},

@@ -56,10 +56,10 @@ def finish(
     words = fit_lexicon(train_set, vocabulary, count, (special.cls, special.sep, special.pad)) if lexicon else None
     lexical = lexical_logits(words, dev_set)
     calibration, thresholds = _fit(trained, dev_set, predictions, lexical)
-    redundancy = calibrate.choose_redundancy(dev_set, predictions)
+    summary = calibrate.choose_summary(dev_set, predictions)
     origin = Path(trained.encoder).name if Path(trained.encoder).exists() else trained.encoder
     export.export(
-        output, trained.network, trained.tokenizer, trained.windows, trained.topics, thresholds, calibration, words, redundancy,
+        output, trained.network, trained.tokenizer, trained.windows, trained.topics, thresholds, calibration, words, summary,
         trained.single_label, origin, trained.notes,
     )
     gaps = export.check(output, dev_set[:CHECKED], predictions, lexical)
@@ -69,7 +69,7 @@ def finish(
         + ", ".join(f"{gap:.6f} in {name}" for name, gap in gaps.items())
         + f"; storing the weights as fp16 moved the network's own scores by at most {rounding:.6f}"
     )
-    figures = evaluate(output, [example.row for example in dev_set])
+    figures = evaluate(output, [example.row for example in dev_set], {example.row.where: example.document for example in dev_set})
     export.state_metrics(output, {"dev": {k: v for k, v in figures.items() if isinstance(v, (int, float))}})
     click.echo("dev part:")
     print_table(figures)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from serving.windows import Window, plan_batches
+from serving.windows import Window, pad_tokens, plan_batches
 
 MAX_KEPT_BYTES = 6 << 30  # beyond this the frozen layers are computed anew at each step
 
@@ -93,7 +93,7 @@ class FrozenStates:
         bar = tqdm(total=tokens, desc="frozen layers", unit="tok", unit_scale=True, disable=not progress, mininterval=1)
         for group in plan_batches(windows, max_tokens):
             chosen = [windows[i] for i in group]
-            states = self._compute(chosen)
+            states = self._compute(chosen, max(len(window.token_ids) for window in chosen))
             for window, row in zip(chosen, states):
                 self._kept[id(window)] = row[: len(window.token_ids)].cpu().clone()
             bar.update(sum(len(window.token_ids) for window in chosen))
@@ -107,19 +107,14 @@ class FrozenStates:
     def of(self, windows: Sequence[Window], length: int) -> torch.Tensor:
         """States of the windows of a batch, padded: bf16 [B, length, hidden]."""
         if any(id(window) not in self._kept for window in windows):
-            return self._compute(windows)
+            return self._compute(windows, length)
         batch = torch.zeros(len(windows), length, self.hidden, dtype=torch.bfloat16)
         for row, window in enumerate(windows):
             batch[row, : len(window.token_ids)] = self._kept[id(window)]
         return batch.to(self.device)
 
-    def _compute(self, windows: Sequence[Window]) -> torch.Tensor:
-        length = max(len(window.token_ids) for window in windows)
-        ids = torch.full((len(windows), length), self.pad)
-        mask = torch.zeros_like(ids)
-        for row, window in enumerate(windows):
-            ids[row, : len(window.token_ids)] = torch.tensor(window.token_ids)
-            mask[row, : len(window.token_ids)] = 1
+    def _compute(self, windows: Sequence[Window], length: int) -> torch.Tensor:
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad_tokens(windows, length, self.pad))
         with self.cast():
-            states = self.bottom(input_ids=ids.to(self.device), attention_mask=mask.to(self.device)).last_hidden_state
+            states = self.bottom(input_ids=ids, attention_mask=mask).last_hidden_state
         return states.bfloat16()

@@ -9,17 +9,17 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.svm import LinearSVC
 
-from serving.lexicon import Lexicon, document_tokens
+from serving.lexicon import PAIRS, Lexicon, terms
 from training.examples import Example
 
-_MIN_DOCUMENTS = 2  # a token seen in fewer tells nothing
-_C = 1.0
+_MIN_DOCUMENTS = 2  # a token or pair seen in fewer tells nothing
+_C = 2.0  # pairs included; for tokens alone 1 was best
 
 
 def fit_lexicon(
     examples: Sequence[Example], vocabulary: int, topics: int, special: Sequence[int] = ()
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """``table`` float16 [vocabulary, 1 + T] and ``bias`` float32 [T] for ``serving.lexicon``; None without labels.
+    """``table`` float16 [vocabulary + PAIRS, 1 + T] and ``bias`` float32 [T] for ``serving.lexicon``; None without labels.
 
     ``special`` are ids that are no words: a window may hold one in place of a sentence without any token.
     """
@@ -29,11 +29,11 @@ def fit_lexicon(
     truth = np.stack([example.topics for example in labelled])
     counts = _counts(labelled, vocabulary)
     transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
-    rare = np.bincount(counts.indices, minlength=vocabulary) < _MIN_DOCUMENTS
+    rare = np.bincount(counts.indices, minlength=counts.shape[1]) < _MIN_DOCUMENTS
     rare[list(special)] = True
     transformer.idf_ = np.where(rare, 0.0, transformer.idf_)
     features = transformer.transform(counts)
-    table, bias = np.zeros((vocabulary, 1 + topics), dtype=np.float16), np.zeros(topics, dtype=np.float32)
+    table, bias = np.zeros((counts.shape[1], 1 + topics), dtype=np.float16), np.zeros(topics, dtype=np.float32)
     table[:, 0] = transformer.idf_
     for topic in range(topics):
         if 0 < truth[:, topic].sum() < len(truth):  # else there is nothing to tell apart
@@ -43,15 +43,14 @@ def fit_lexicon(
 
 
 def _counts(examples: Sequence[Example], vocabulary: int) -> csr_matrix:
-    """Token counts, a row a document."""
+    """Counts of tokens and pairs, a row a document."""
     indices, lengths = [], [0]
     for example in examples:
-        tokens, _ = document_tokens(example.windows)
-        tokens = tokens[tokens < vocabulary]
-        indices.append(tokens)
-        lengths.append(len(tokens))
+        found, _ = terms(example.windows, vocabulary)
+        indices.append(found)
+        lengths.append(len(found))
     columns = np.concatenate(indices)
-    counts = csr_matrix((np.ones(len(columns)), columns, np.cumsum(lengths)), shape=(len(examples), vocabulary))
+    counts = csr_matrix((np.ones(len(columns)), columns, np.cumsum(lengths)), shape=(len(examples), vocabulary + PAIRS))
     counts.sum_duplicates()
     return counts
 

@@ -31,6 +31,7 @@ from training.network import Network, merge_pieces
 from training.weights import AVERAGED, EpochWeights
 
 _EAGER_WINDOW = 192  # up to so many tokens plain attention trains faster on a CPU than the fused one, whose backward pass is slow
+_SHAPE_STEP = 16  # windows are padded to a multiple of it: on a CPU each new size compiles kernels that stay in memory
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ class LoopConfig:
     batch_size: int
     seed: int
     single_label: bool
-    window: int
     freeze: int = 0
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -126,11 +126,12 @@ class Loop:
     def _fast(self, examples: Sequence[Example]) -> Iterator[None]:
         """With the frozen layers' outputs at hand, and the attention that trains fastest here."""
         acc, encoder = self.accelerator, self.raw.encoder
+        windows = [window for _, window in flat_windows(examples)]
         if self.frozen is not None:
-            windows = [window for _, window in flat_windows(examples)]
             self.frozen.keep(windows, self.config.max_forward_tokens, acc.is_main_process)
         attention = encoder.config._attn_implementation
-        eager = acc.device.type == "cpu" and self.config.window <= _EAGER_WINDOW and attention == "sdpa"
+        longest = max(len(window.token_ids) for window in windows)
+        eager = acc.device.type == "cpu" and longest <= _EAGER_WINDOW and attention == "sdpa"
         if eager:
             encoder.set_attn_implementation("eager")
         yield
@@ -215,7 +216,7 @@ class Loop:
         features = [example.features for example in examples]
         pieces, owners = [], []
         for group in plan_batches([window for _, window in flat], self.config.max_forward_tokens):
-            batch = collate([flat[i] for i in group], features, self.pad)
+            batch = collate([flat[i] for i in group], features, self.pad, _SHAPE_STEP)
             arrays = (batch.input_ids, batch.attention_mask, batch.piece_mask, batch.features)
             ids, *tensors = (torch.from_numpy(array).to(self.accelerator.device) for array in arrays)
             network: Callable[..., torch.Tensor] = self.network

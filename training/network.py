@@ -19,8 +19,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from serving.features import FEATURES
 from serving.model import read_config
-from serving.windows import FEATURES, TITLE, WindowConfig
+from serving.windows import TITLE, WindowConfig
 
 _INITIAL_SHARPNESS = 1.0
 _TOPIC_HIDDEN = 256
@@ -104,7 +105,7 @@ def load_encoder(source: str) -> tuple[nn.Module, PreTrainedTokenizerFast, dict[
     try:
         if is_model_folder(Path(source)):
             return _from_model_folder(Path(source))
-        config = _without_dropout(AutoConfig.from_pretrained(source))
+        config = without_dropout(AutoConfig.from_pretrained(source))
         encoder = _without_pooler(AutoModel.from_pretrained(source, config=config, dtype=torch.float32))
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
     except Exception as error:  # the hub, safetensors and each encoder's own code fail in their own ways
@@ -127,7 +128,7 @@ def is_model_folder(folder: Path) -> bool:
 def _from_model_folder(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerFast, dict[str, torch.Tensor]]:
     own = read_config(folder)
     settings = dict(own["encoder"])
-    config = _without_dropout(AutoConfig.for_model(settings.pop("model_type"), **settings))
+    config = without_dropout(AutoConfig.for_model(settings.pop("model_type"), **settings))
     encoder = _without_pooler(AutoModel.from_config(config, dtype=torch.float32))
     weights = load_file(folder / "model.safetensors")
     encoder.load_state_dict({k[8:]: v for k, v in weights.items() if k.startswith("encoder.")})  # copied into f32
@@ -174,7 +175,8 @@ def longest_window(encoder: nn.Module, wanted: int) -> int:
     return min(wanted, limit) if limit > 0 else wanted
 
 
-def _without_dropout(config: PretrainedConfig) -> PretrainedConfig:
+def without_dropout(config: PretrainedConfig) -> PretrainedConfig:
+    """The configuration with dropout 0 within the encoder, which trains documents several times as fast on a CPU."""
     for name in ("attention_probs_dropout_prob", "attention_dropout", "hidden_dropout_prob", "dropout"):
         if hasattr(config, name):
             setattr(config, name, 0.0)

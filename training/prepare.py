@@ -1,6 +1,6 @@
 """Join the labels of corpus documents with their text, add the written documents, and write the training files.
 
-    python -m training.prepare --corpus DIR --output DIR [--short CHARACTERS]
+    python -m training.prepare --corpus DIR --output DIR
 
 ``DIR/*.parquet`` need the columns ``id``, ``title`` and ``text``. Writes train.jsonl, dev.jsonl, test.jsonl, and the test
 split's two parts test_real.jsonl and test_written.jsonl. The split of each document is fixed in the label files; that no
@@ -32,8 +32,7 @@ _JACCARD, _PERMUTATIONS, _PREFIX = 0.6, 64, 3_000
 @click.command(help=__doc__)
 @click.option("--corpus", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", required=True, type=click.Path(path_type=Path))
-@click.option("--short", type=int, help="Write train_short.jsonl too: training documents below so many characters.")
-def main(corpus: Path, output: Path, short: int | None) -> None:
+def main(corpus: Path, output: Path) -> None:
     """Command line."""
     labels = {row["id"]: row for row in read_jsonl(DATA / "corpus_labels.jsonl")}
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -58,8 +57,6 @@ def main(corpus: Path, output: Path, short: int | None) -> None:
     for split in SPLITS:
         write_jsonl(output / f"{split}.jsonl", rows[split])
         click.echo(f"{output / split}.jsonl: {len(rows[split])} documents")
-    if short:
-        write_jsonl(output / "train_short.jsonl", (row for row in rows["train"] if len(row["text"]) < short))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

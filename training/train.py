@@ -22,8 +22,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 import click
 import numpy as np
-import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from sklearn.metrics import average_precision_score
 
@@ -31,6 +29,7 @@ from serving.model import read_config
 from serving.settings import ROOT
 from training import calibrate, export
 from training.data import DataError
+from training.devices import make_accelerator
 from training.examples import Example, make_examples, trim
 from training.finish import CHECKED, Trained, finish
 from training.frozen import freeze as freeze_layers
@@ -38,6 +37,7 @@ from training.inputs import load_inputs
 from training.loop import Loop, LoopConfig, Prediction
 from training.metrics import key_sentence_f1
 from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
+from training.recipe import default_batch_size, default_epochs
 
 MAX_TITLE_TOKENS = 48
 HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
@@ -50,10 +50,10 @@ HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
 @click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="Local folder, model folder or hub id.")
 @click.option("--single-label", is_flag=True, help="Each document has exactly one topic.")
 @click.option("--topics", "topics_file", type=click.Path(path_type=Path), help="YAML list of id, name, description.")
-@click.option("--epochs", default=8, show_default=True, type=click.IntRange(1))
+@click.option("--epochs", type=click.IntRange(1), help="Default: as many as make 3,000 steps, 4 to 20.")
 @click.option("--learning-rate", default=1e-4, show_default=True, type=click.FloatRange(0, min_open=True))
-@click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Documents a step.")
-@click.option("--window", default=384, show_default=True, type=click.IntRange(32), help="Tokens of a window.")
+@click.option("--batch-size", type=click.IntRange(1), help="Documents a step. Default: 16, up to 64 short ones.")
+@click.option("--window", default=128, show_default=True, type=click.IntRange(32), help="Tokens of a window.")
 @click.option("--layers", type=click.IntRange(1), help="Keep only so many of the encoder's bottom layers.")
 @click.option("--dropout", default=0.1, show_default=True, type=click.FloatRange(0, 0.9), help="Of the heads' input.")
 @click.option("--freeze", default=0, show_default=True, type=click.IntRange(0), help="Leave so many bottom layers as they are.")
@@ -77,8 +77,8 @@ def main(**options: Any) -> None:
 
 
 def train(
-    data: str, output: Path, dev: str | None, encoder: str, single_label: bool, topics_file: Path | None, epochs: int,
-    learning_rate: float, batch_size: int, window: int, layers: int | None, dropout: float, freeze: int,
+    data: str, output: Path, dev: str | None, encoder: str, single_label: bool, topics_file: Path | None, epochs: int | None,
+    learning_rate: float, batch_size: int | None, window: int, layers: int | None, dropout: float, freeze: int,
     max_windows: int | None, lexicon: bool, patience: int, seed: int, device: str, resume: bool,
 ) -> None:
     """Train, calibrate, export, check; see the options of ``main``.
@@ -92,7 +92,7 @@ def train(
     if output.resolve() == Path(encoder).resolve():
         raise ValueError(f"--output {output}: is the encoder's own folder; name another")
     output.mkdir(parents=True, exist_ok=True)
-    accelerator = _accelerator(device)
+    accelerator = make_accelerator(device)
     set_seed(seed)
     module, tokenizer, heads = load_encoder(encoder)
     if layers is not None:
@@ -109,13 +109,17 @@ def train(
         make_examples(rows, ids, tokenizer.backend_tokenizer, windows, inputs.documents) for rows in (inputs.train, inputs.dev)
     )
     learned = train_set if max_windows is None else [trim(example, max_windows, seed) for example in train_set]
+    tokens = sum(example.tokens for example in learned)
+    batch_size = batch_size or default_batch_size(tokens, len(learned))
+    epochs = epochs or default_epochs(len(learned), batch_size)
     accelerator.print(
         f"{len(train_set)} training and {len(dev_set)} dev documents, {len(topics)} topics, "
-        f"{sum(e.tokens for e in learned):,} tokens an epoch, on {accelerator.device}, {accelerator.mixed_precision}"
+        f"{tokens:,} tokens an epoch, {epochs} epochs at most, batches of {batch_size}, "
+        f"on {accelerator.device}, {accelerator.mixed_precision}"
     )
     settings = LoopConfig(
         epochs=epochs, learning_rate=learning_rate, head_learning_rate=learning_rate * HEAD_FACTOR, batch_size=batch_size,
-        seed=seed, single_label=single_label, patience=patience, freeze=freeze, window=window,
+        seed=seed, single_label=single_label, patience=patience, freeze=freeze,
     )
     checkpoints = output / "checkpoints"
     if not resume and accelerator.is_main_process:
@@ -157,18 +161,6 @@ def dev_score(examples: Sequence[Example], predictions: Sequence[Prediction], si
         chosen = [calibrate.choose_keys(e, p.sentences[:, -1], 0.0) for e, p in marked]
         parts.append((1.0, key_sentence_f1(gold, chosen) or 0.0))
     return sum(weight * value for weight, value in parts) / max(sum(weight for weight, _ in parts), 1e-9)
-
-
-def _accelerator(device: str) -> Accelerator:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: there is no CUDA device here; use --device cpu or auto")
-    cpu = device == "cpu" or not torch.cuda.is_available()
-    if not cpu:  # the same model twice: CUDA's fastest kernels add up in any order
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cuda.enable_mem_efficient_sdp(False)
-    fast_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported() if cpu else torch.cuda.is_bf16_supported()
-    return Accelerator(cpu=cpu, mixed_precision="bf16" if fast_bf16 else "no")
 
 
 def _is_first() -> bool:
