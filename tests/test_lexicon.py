@@ -57,18 +57,20 @@ def test_scores_are_those_of_scikit_learn(examples: list[Example]) -> None:
     assert ((found > 0) == truth).mean() > 0.95
 
 
-def test_a_sentence_is_scored_like_a_document_of_its_own(examples: list[Example], tiny_encoder: Path) -> None:
+def test_a_sentence_is_scored_like_a_document_of_its_own_by_its_length(examples: list[Example], tiny_encoder: Path) -> None:
     lexicon = Lexicon(*fit_lexicon(examples, 120, 2))
     _, tokenizer, _ = load_encoder(str(tiny_encoder))
     config = window_config(tokenizer, 64, 8)
-    sentences = ["基因筛查孕妇检测。", "今天天气比赛。", "股权融资上市。"]
+    sentences = ["基因筛查孕妇检测" * 10 + "。", "今天天气比赛。", "股权融资上市。"]
     texts = ["".join(sentences) * 9, *sentences]
-    rows = [Row(text, None, None, None, "", "", text[:20]) for text in texts]
+    rows = [Row(text, None, None, None, "", "", str(i)) for i, text in enumerate(texts)]
     whole, *alone = make_examples(rows, TOPICS, tokenizer.backend_tokenizer, config)
     document, found = lexicon.score(whole.windows, 27)
     assert document.shape == (2,) and found.shape == (27, 2) and len(whole.windows) > 2
-    for index, example in enumerate(alone):
-        assert np.allclose(found[index], lexicon.score(example.windows, 1)[0], atol=1e-5)
+    bias = lexicon.score([Window([0, 0], [])], 0)[0]
+    for index, (example, share) in enumerate(zip(alone, (1, 7 / 56, 7 / 56))):
+        expected = (lexicon.score(example.windows, 1)[0] - bias) * share + bias
+        assert np.allclose(found[index], expected, atol=1e-5)
     assert found[0].argmax() == 1 and found[2].argmax() == 0
 
 
