@@ -107,8 +107,10 @@ class Loop:
         with self._fast([*train, *dev]):
             while state["epoch"] < config.epochs and state["epoch"] - state["best_epoch"] <= config.patience:
                 steps = self._epoch(train, state)
-                value, loss = score(dev, self.predict(dev)), state["loss"] / steps
-                epoch = state["epoch"]
+                epoch, loss, predictions = state["epoch"], state["loss"] / steps, self.predict(dev)
+                if not all(np.isfinite(p.sentences).all() for p in predictions):
+                    raise ValueError(f"the network's scores are not finite after epoch {epoch + 1}; try a lower --learning-rate")
+                value = score(dev, predictions)
                 state["history"].append({"epoch": epoch + 1, "loss": round(loss, 5), "dev": round(value, 5)})
                 acc.print(f"epoch {epoch + 1}: loss {loss:.4f}, dev score {value:.4f}")
                 better = value > state["best"]
