@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from training import pretrain
 from training.network import load_encoder
+from training.texts import read_texts, token_lists
 
 SMALL = ("--steps", 6, "--batch-size", 8, "--length", 32, "--learning-rate", 3e-3, "--device", "cpu")
 
@@ -106,7 +107,7 @@ def test_an_html_page_is_read_whole_before_it_is_cut(tiny_encoder: Path) -> None
     page = f"<html>{head}{body}</html>"
     file = tiny_encoder.parent / "page.jsonl"
     file.write_text(json.dumps({"text": page}) + "\n", "utf-8")
-    (found,) = pretrain._texts([str(file)], [], 100)
+    (found,) = read_texts([str(file)], [], 100)
     assert found.startswith("基因筛查检测孕妇") and len(found) == 100
 
 
@@ -115,7 +116,7 @@ def test_truncation_and_padding_of_a_tokenizer_are_switched_off(tiny_encoder: Pa
     tokenizer.backend_tokenizer.enable_truncation(2)
     tokenizer.backend_tokenizer.enable_padding(length=50)
     tokenizer = pretrain._add_missing(model, tokenizer, [])
-    (ids,) = pretrain._tokens(["基因筛查孕妇"], tokenizer)
+    (ids,) = token_lists(["基因筛查孕妇"], tokenizer.backend_tokenizer)
     assert len(ids) == 6
 
 

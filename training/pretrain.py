@@ -13,8 +13,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +38,12 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from serving.reading import ReadingError, read
 from serving.settings import ROOT
-from serving.windows import normalise
 from training.checkpoints import Checkpoints
 from training.devices import make_accelerator
 from training.masking import IGNORED, hide_spans, pack
 from training.network import longest_window, window_config, without_dropout
-from training.sources import raw_rows
+from training.texts import read_texts, token_lists
 from training.vocabulary import add_characters, grow_embeddings, known_pieces, missing_characters
 
 _WARMUP, _WEIGHT_DECAY, _BETAS = 0.05, 0.01, (0.9, 0.98)
@@ -54,7 +51,6 @@ _HELD_OUT = 256  # sequences on which the loss is reported
 _FORWARD_TOKENS = 4_096
 _LOGIT_ROWS = 128  # hidden tokens of a forward pass are filled up to a multiple of it
 _CHECKPOINT_EVERY = 200  # steps
-_TOKENISED = 256  # texts at once
 
 
 @click.command(help=__doc__)
@@ -95,12 +91,12 @@ def pretrain(
         raise ValueError("training.pretrain runs in one process; start it without torchrun")
     set_seed(seed)
     model, tokenizer = _load(encoder)
-    texts = list(_texts(files, exclude, max_characters))
+    texts = list(read_texts(files, exclude, max_characters))
     tokenizer = _add_missing(model, tokenizer, texts)
     length = longest_window(model.base_model, length)
     special = window_config(tokenizer, length, 0)
     documents = tqdm(texts, desc="tokenising", unit="doc", mininterval=1)
-    sequences = pack(_tokens(documents, tokenizer), length, special.cls, special.sep)
+    sequences = pack(token_lists(documents, tokenizer.backend_tokenizer), length, special.cls, special.sep)
     if len(sequences) < 2:
         raise ValueError(f"--text: {len(sequences)} sequences of {length} tokens are too few to learn from")
     np.random.default_rng(seed).shuffle(sequences)
@@ -120,31 +116,6 @@ def pretrain(
     tokenizer.save_pretrained(output)
     shutil.rmtree(output / "checkpoints")
     click.echo(f"encoder written to {output}")
-
-
-def _texts(files: Sequence[str], exclude: Sequence[str], max_characters: int) -> Iterator[str]:
-    """Normalised texts, sentence after sentence, of all documents that can be read."""
-    problems: list[str] = []
-    left_out = {str(row["id"]) for file in exclude for _, row in raw_rows(file, problems) if row.get("id") is not None}
-    if exclude and not left_out and not problems:
-        raise ValueError(f"--exclude {', '.join(exclude)}: no row has an id")
-    unread = excluded = 0
-    for file in files:
-        for _, row in tqdm(raw_rows(file, problems), desc=Path(file).name, unit="doc", mininterval=1):
-            if str(row.get("id")) in left_out:
-                excluded += 1
-                continue
-            try:
-                document = read(str(row.get("text") or ""), title=str(row.get("title") or ""))
-                text = "\n".join(normalise(part) for part in (document.title, *document.sentence_texts()) if part)
-            except (ReadingError, UnicodeError):
-                unread += 1
-                continue
-            yield text[:max_characters]
-    if problems:
-        raise ValueError("\n".join(problems[:10]))
-    if excluded or unread:
-        click.echo(f"{excluded} documents are excluded, {unread} have no readable text", err=True)
 
 
 def _load(encoder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -175,12 +146,6 @@ def _add_missing(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tex
     grow_embeddings(model, tokenizer, known)
     click.echo(f"{len(missing)} characters added to {known} pieces")
     return tokenizer
-
-
-def _tokens(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast) -> Iterator[list[int]]:
-    iterator = iter(texts)
-    while part := list(islice(iterator, _TOKENISED)):
-        yield from (encoding.ids for encoding in tokenizer.backend_tokenizer.encode_batch(part, add_special_tokens=False))
 
 
 class _Run:
