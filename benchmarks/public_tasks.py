@@ -33,6 +33,7 @@ from sklearn.svm import LinearSVC
 
 from serving.document import Document
 from training.metrics import summary_rouge
+from training.prepare import write_jsonl
 
 PUBLISHED = {
     "duee_multilabel": "DuEE's test set: BERT-base 0.946, BERT-wwm-ext 0.950, with FGM 0.958",
@@ -67,7 +68,7 @@ def _rows(source: Path, target: Path) -> list[dict[str, Any]]:
     rows = [row for row in pq.read_table(source).to_pylist() if row.get("kind", "multi") == "multi"]
     names = {"text": "text", "title": "title", "labels": "topics", "summary": "summary"}
     rows = [{new: row[old] for old, new in names.items() if row.get(old) is not None} for row in rows]
-    target.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    write_jsonl(target, rows)
     return rows
 
 

@@ -9,7 +9,6 @@ least credible first: ``where``, ``id``, ``topic``, ``given`` (whether the label
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from training.data import DataError, Topic, read_rows, topics_of
 from training.examples import Example, make_examples, opening
 from training.lexicon import fit_lexicon, lexical_logits
 from training.network import load_encoder, window_config
+from training.prepare import write_jsonl
 
 _WINDOW, _TITLE = 128, 48  # of no matter to a model on words, but examples are made of windows
 
@@ -61,8 +61,7 @@ def main(data: str, output: Path, encoder: str, folds: int, limit: int | None) -
         special = (windows.cls, windows.sep, windows.pad)
         found = find_suspects(examples, topics, out_of_fold(examples, len(topics), len(tokenizer), special, folds))
         output.parent.mkdir(parents=True, exist_ok=True)
-        lines = (json.dumps(vars(suspect), ensure_ascii=False) + "\n" for suspect in found[:limit])
-        output.write_text("".join(lines), "utf-8")
+        write_jsonl(output, map(vars, found[:limit]))
     except DataError as error:
         click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
         sys.exit(2)
