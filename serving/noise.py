@@ -57,12 +57,24 @@ def clean(raw: Sequence[str], title: str = "") -> Cleaned:
         if kept is not None:
             lines.append(kept)
     result.lines = [line for line in _head(lines, result) if line]
-    if not result.lines and result.original_title:
-        result.lines = [result.original_title]  # a flash of news that is all headline
+    if not result.lines:
+        result.lines = _left_alone(raw, result)
     if result.lines and rules.END_MARK.search(result.lines[-1][-12:]):
         result.removed["end_marks"] += 1
         result.lines[-1] = result.lines[-1][:-12] + rules.END_MARK.sub("", result.lines[-1][-12:])
     return result
+
+
+def _left_alone(raw: Sequence[str], result: Cleaned) -> list[str]:
+    """What is kept of a text of which nothing is left: a flash of news that is all headline, or its only line
+    (记者：…被罚7.5万镑, 商品高位整理), which has the form of a byline but has nothing that it could be the byline of."""
+    if result.original_title:
+        return [result.original_title]
+    only = [line for line in map(unmarked, raw) if re.search(r"\w", line)]
+    if len(only) != 1 or result.source or result.date or result.removed["source_lines"] != 1:
+        return []
+    result.removed["source_lines"] = 0
+    return only
 
 
 def _keep(raw: str, in_head: bool, in_tail: bool, following: str, result: Cleaned) -> str | None:

@@ -74,7 +74,8 @@ def example(text: str, marked: list[int]) -> Example:
     document = read(text)
     salience = np.zeros(len(document.sentences), np.float32)
     salience[marked] = 1
-    row = Row(text, None, None, None, "", "", "f:1")
+    sentences = document.sentence_texts()
+    row = Row(text, None, tuple(sentences[i] for i in marked) or None, None, "", "", "f:1")
     return Example(document, [], np.zeros((1, 5), np.float32), None, salience, row)
 
 
@@ -102,3 +103,14 @@ def test_the_floor_is_chosen_where_fewer_sentences_carry_the_document() -> None:
     assert len(choose_keys(long, logits[:, 0], 0.0)) == 2  # the others are alike
     redundancy, floor = choose_summary([long], [Prediction(np.zeros(0), logits)])
     assert choose_keys(long, logits[:, 0], redundancy, floor) == {0}
+
+
+def test_the_floor_is_chosen_by_the_summaries_where_no_sentence_is_marked() -> None:
+    text = "全市医保基金支出下降三成。费用由财政承担五千万元。" + "".join(f"第{i}位来宾走上了台来讲话了。" for i in range(40))
+    document = read(text)
+    logits = np.linspace(1.0, -3.0, len(document.sentences))[:, None]
+    for summary, expected in (("医保基金支出下降三成", {0}), ("医保基金支出下降三成，财政承担五千万元", {0, 1})):
+        row = Row(text, None, None, summary, "", "", "f:1")
+        short = Example(document, [], np.zeros((1, 5), np.float32), None, None, row)
+        redundancy, floor = choose_summary([short], [Prediction(np.zeros(0), logits)])
+        assert choose_keys(short, logits[:, 0], redundancy, floor) == expected

@@ -59,7 +59,8 @@ def test_key_sentences_mark_their_sentences() -> None:
 
 def test_a_summary_marks_sentences_where_no_key_sentences_do() -> None:
     text = "医院开展了新的筛查项目。市民可以预约。费用由政府承担！"
-    assert labels(text, summary="政府承担费用") == [0, 0, 1]
+    given = labels(text, summary="政府承担费用")
+    assert given[2] == 1 and max(given[:2]) < 0.5
     assert labels(text, summary="政府承担费用", key_sentences=("市民可以预约。",)) == [0, 1, 0]
 
 

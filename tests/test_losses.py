@@ -10,8 +10,8 @@ import torch
 
 from serving.document import Document
 from training.data import Row
-from training.examples import Example
-from training.losses import EVIDENCE_WEIGHT, SALIENCE_WEIGHT, document_loss, evidence_loss
+from training.examples import Example, Lesson
+from training.losses import EVIDENCE_WEIGHT, SALIENCE_WEIGHT, document_loss, evidence_loss, topic_loss
 
 LOGITS = torch.tensor([[3.0, -1.0], [-2.0, 0.5], [0.0, -4.0]])
 
@@ -33,9 +33,9 @@ def test_evidence_raises_marked_sentences_and_lowers_absent_topics() -> None:
 
 def example(**labels) -> Example:
     row = Row("甲。乙。丙。", None, None, None, "", "", "")
-    arrays = {name: np.asarray(value, np.float32) for name, value in labels.items()}
+    arrays = {name: np.asarray(value, np.float32) for name, value in labels.items() if name != "lesson"}
     return Example(Document("甲。乙。丙。"), [], np.zeros((4, 5), np.float32), arrays.get("topics"), arrays.get("salience"), row,
-                   arrays.get("evidence"))
+                   arrays.get("evidence"), labels.get("lesson"))
 
 
 def test_rows_teach_only_what_they_label() -> None:
@@ -45,7 +45,7 @@ def test_rows_teach_only_what_they_label() -> None:
     def loss(single: bool = False, **labels) -> float:
         return float(document_loss(example(**labels), pooled, scores, single))
 
-    topics = (softplus(-2.0) + softplus(-1.0)) / 2 * math.sqrt(2)
+    topics = softplus(-2.0) + softplus(-1.0)
     salience = SALIENCE_WEIGHT * (softplus(-1.0) + softplus(-1.0) + softplus(2.0)) / 3
     assert loss() == 0
     assert loss(topics=[1, 0]) == pytest.approx(topics, rel=1e-5)
@@ -55,3 +55,35 @@ def test_rows_teach_only_what_they_label() -> None:
     evidence = EVIDENCE_WEIGHT * float(evidence_loss(torch.tensor([1.0, 0.0]), torch.tensor(marked), LOGITS))
     assert loss(topics=[1, 0], evidence=marked) == pytest.approx(topics + evidence, rel=1e-5)
     assert loss(single=True, topics=[1, 0]) == pytest.approx(softplus(-3.0), rel=1e-5)
+
+
+def test_topics_are_ranked_above_zero_and_the_others_below() -> None:
+    logits = torch.tensor([2.0, -1.0, 0.5], requires_grad=True)
+    target = torch.tensor([1.0, 0.0, 0.0])
+    loss = topic_loss(logits, target, False)
+    expected = math.log(1 + math.exp(-1) + math.exp(0.5)) + math.log(1 + math.exp(-2))  # Su et al. 2022, equation 5
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    loss.backward()
+    assert torch.isfinite(logits.grad).all() and (torch.sign(logits.grad) == torch.tensor([-1.0, 1.0, 1.0])).all()
+    for target in (torch.zeros(3), torch.ones(3), torch.tensor([0.3, 1.0, 0.0])):
+        assert torch.isfinite(topic_loss(logits, target, False))
+    assert topic_loss(torch.tensor([4.0, -4.0, -4.0]), torch.tensor([0.9, 0.1, 0.1]), False) < topic_loss(
+        torch.tensor([-4.0, 4.0, -4.0]), torch.tensor([0.9, 0.1, 0.1]), False
+    )
+
+
+def test_a_teacher_teaches_what_no_label_says_and_moves_what_one_does() -> None:
+    scores = torch.cat([LOGITS, torch.tensor([[1.0], [-1.0], [2.0]])], dim=1).requires_grad_()
+    pooled = torch.tensor([0.0, 0.0], requires_grad=True)
+    evidence = np.array([[0.9, 0.1], [0.1, 0.1], [0.1, 0.9]], np.float32)
+    lesson = Lesson(np.array([0.9, 0.1], np.float32), evidence, np.array([0.9, 0.2, 0.1], np.float32))
+    document_loss(example(lesson=lesson), pooled, scores, False).backward()
+    assert pooled.grad[0] < 0 < pooled.grad[1]
+    assert (torch.sign(scores.grad[:, :2]) == torch.sign(torch.sigmoid(LOGITS) - torch.from_numpy(evidence))).all()
+    assert scores.grad[0, 2] < 0 < scores.grad[2, 2]
+    plain = document_loss(example(topics=[0, 1]), pooled, scores, True)
+    moved = document_loss(example(topics=[0, 1], lesson=lesson), torch.tensor([1.0, 0.0]), scores, True)
+    assert float(plain) == pytest.approx(math.log(2)) and moved > 0
+    half = -(0.45 * math.log(math.e / (1 + math.e)) + 0.55 * math.log(1 / (1 + math.e)))
+    salience = document_loss(example(lesson=Lesson(lesson.topics * 0, evidence, lesson.salience)), pooled, scores, True)
+    assert float(moved - salience) == pytest.approx(half, rel=1e-5), "half the reader's, half the teacher's"

@@ -13,7 +13,8 @@ from torch import nn
 from serving.features import FEATURES
 from serving.model import pool
 from serving.windows import TITLE
-from training.network import Network, keep_layers, load_encoder, longest_window, merge_pieces, start_heads
+from training.frozen import freeze
+from training.network import Network, keep_layers, layer_groups, load_encoder, longest_window, merge_pieces, start_heads
 
 
 def test_pooling_is_that_of_serving(tiny_encoder: Path) -> None:
@@ -107,3 +108,14 @@ def test_what_is_no_encoder_is_named(tiny_encoder: Path, tiny_model: Path, tmp_p
     (damaged / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ValueError, match="damaged"):
         load_encoder(str(damaged))
+
+
+def test_lower_layers_learn_more_slowly(tiny_encoder: Path) -> None:
+    encoder, _, _ = load_encoder(str(tiny_encoder))
+    groups = layer_groups(encoder, 1.0, 0.5)
+    assert [group["lr"] for group in groups] == [0.25, 0.5, 1.0]
+    grouped = [parameter for group in groups for parameter in group["params"]]
+    assert {id(p) for p in grouped} == {id(p) for p in encoder.parameters()} and len(grouped) == len(list(encoder.parameters()))
+    assert any(p is encoder.encoder.layer[1].output.dense.weight for p in groups[2]["params"])
+    freeze(encoder, 1)
+    assert [group["lr"] for group in layer_groups(encoder, 1.0, 0.5)] == [1.0]

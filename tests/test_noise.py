@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.noise import clean, normal_date
-from serving.reading import read
+from serving.reading import ReadingError, read
 
 A = "市妇幼保健院三月起为全市孕妇提供免费的产前基因筛查，首批设立十二个采血点，覆盖全部县区。"
 B = "项目由市财政全额承担，预计全年惠及三万名孕妇，筛查结果在十个工作日内告知本人。"
@@ -269,3 +269,17 @@ def test_end_mark() -> None:
 )
 def test_dates(text: str, expected: str) -> None:
     assert normal_date(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["记者：某球员因违反规定被罚7.5万镑，禁赛6周", "期货反弹 商品高位整理", "股指将延续震荡整理", "编辑：本周先扬后抑"]
+)
+def test_the_only_line_of_a_text_is_no_byline(text: str) -> None:
+    document = read(text)
+    assert document.text == text and document.warnings == ()
+
+
+@pytest.mark.parametrize("text", ["来源：新华网", "2024-05-01 10:00", "分享到微信", "首页 > 新闻 > 正文"])
+def test_a_line_that_can_only_be_noise_stays_noise(text: str) -> None:
+    with pytest.raises(ReadingError, match="no text"):
+        read(text)

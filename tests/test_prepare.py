@@ -41,8 +41,8 @@ def parts(tmp_path: Path, monkeypatch) -> tuple[Path, Path]:
     return data, corpus
 
 
-def prepared(corpus: Path, output: Path):
-    return CliRunner().invoke(prepare.main, ["--corpus", str(corpus), "--output", str(output)])
+def prepared(corpus: Path, output: Path, *more: str):
+    return CliRunner().invoke(prepare.main, ["--corpus", str(corpus), "--output", str(output), *more])
 
 
 def test_offsets_become_sentences_and_written_rows_join(parts: tuple[Path, Path], tmp_path: Path) -> None:
@@ -83,3 +83,14 @@ def test_near_duplicates_in_one_split_are_allowed() -> None:
     assert list(prepare.straddling_pairs(rows)) == []
     rows["test"].append({"id": "d", "text": text})
     assert {pair[1] for pair in prepare.straddling_pairs(rows)} == {"d"}
+
+
+def test_documents_without_labels_are_none_of_the_test_part(parts: tuple[Path, Path], tmp_path: Path) -> None:
+    texts = {f"n{i}": f"第{i}篇没有标注的文章，讲的是第{i}家医院的{i}件事。" for i in range(30)}
+    texts |= {"reprint": "球赛今天在体育场举行，观众很多，气氛热烈。", "blank": " "}
+    pq.write_table(pa.table({"id": list(texts), "text": list(texts.values())}), parts[1] / "more.parquet")
+    drawn = []
+    for name in ("first", "second"):
+        assert prepared(parts[1], tmp_path / name, "--unlabelled", "33").exit_code == 0
+        drawn.append([row["id"] for row in prepare.read_jsonl(tmp_path / name / "unlabelled.jsonl")])
+    assert drawn[0] == drawn[1] and set(drawn[0]) == {"other", *(f"n{i}" for i in range(30))}

@@ -366,3 +366,31 @@ def test_what_cannot_work_is_said_in_a_sentence(data: Path, tiny_encoder: Path, 
     refused = refusal("--encoder", tiny_encoder, "--learning-rate", 1e30, "--epochs", 3, "--window", 64, "--device", "cpu")
     assert "try a lower --learning-rate" in refused
     assert not (tmp_path / "m" / "config.json").exists()
+
+
+def test_a_teacher_passes_on_what_it_knows_by_documents_without_labels(
+    tiny_model: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    few = [{**row, "key_sentences": []} for row in make_rows(8, seed=3)]
+    bare = [{"text": row["text"], "title": row["title"], "topics": ["ignored"]} for row in make_rows(120, seed=4)]
+    data, unlabelled = write(tmp_path / "few.jsonl", few), write(tmp_path / "bare.jsonl", bare)
+    dev = write(tmp_path / "dev.jsonl", make_rows(20, seed=5))
+    options = ("--data", data, "--dev", dev, "--encoder", tiny_encoder, "--epochs", 6, *FAST)
+    teachers = ("--teacher", tiny_model, "--teacher", tiny_model)
+    result = train(*options, "--output", tmp_path / "m", *teachers, "--unlabelled", unlabelled)
+    assert "8 training, 120 unlabelled and 20 dev documents" in result.output
+    figures = evaluate(tmp_path / "m", read_rows(str(write(tmp_path / "unseen.jsonl", make_rows(40, seed=7)))))
+    assert figures["micro_f1"] > 0.9, "eight documents alone do not teach as much"
+    assert figures["key_sentence_f1"] > 0.9, "the salience head has the teacher alone to learn from"
+    assert json.loads((tmp_path / "m" / "config.json").read_text("utf-8"))["training"]["unlabelled_documents"] == 120
+
+
+def test_a_teacher_of_other_topics_and_rows_without_a_teacher_are_refused(
+    tiny_model: Path, tiny_encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    options = ("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", *FAST)
+    assert "name one with --teacher" in train(*options, "--unlabelled", data, code=1).output
+    topics = tmp_path / "topics.yaml"
+    topics.write_text("- {id: screening}\n- {id: finance}\n", "utf-8")
+    assert "not the same topics" in train(*options, "--teacher", tiny_model, "--topics", topics, code=1).output
+    assert "there is no model in" in train(*options, "--teacher", tmp_path / "none", code=1).output

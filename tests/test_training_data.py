@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import make_rows
 
-from training.data import DataError, Topic, read_rows, read_topics, topics_of, try_rows
+from training.data import DataError, Topic, read_rows, read_topics, set_aside, topics_of, try_rows
 from training.inputs import load_inputs
 from training.train import main
 
@@ -184,7 +184,8 @@ def test_the_command_reports_every_source_at_once_before_a_model_is_loaded(tmp_p
     monkeypatch.setattr("training.train.load_encoder", never)
     rows = make_rows(20)
     rows[4]["key_sentences"] = ["不在文中。"]
-    rows[7]["text"], rows[7]["key_sentences"] = "<script>var a = 1;</script>", []
+    for row in rows[7:9]:
+        row["text"], row["key_sentences"] = "<script>var a = 1;</script>", []
     data = write_jsonl(tmp_path / "train.jsonl", rows)
     dev = write_jsonl(tmp_path / "dev.jsonl", [*make_rows(3), {"text": "甲。", "topics": ["unheard"]}])
     topics = tmp_path / "topics.yaml"
@@ -192,7 +193,7 @@ def test_the_command_reports_every_source_at_once_before_a_model_is_loaded(tmp_p
     arguments = ["--data", str(data), "--dev", str(dev), "--topics", str(topics), "--output", str(tmp_path / "out")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
-    assert "(4 problems)" in result.output
+    assert "(5 problems)" in result.output
     for part in (
         f"{data}:5: key sentence not in the text", f"{data}:8: ", f"{data}: no row has topic 'lonely'",
         f"{dev}:4: unknown topic 'unheard'",
@@ -226,3 +227,21 @@ def test_many_problems_are_counted(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"… and 70 more") as raised:
         read_rows(str(file))
     assert len(raised.value.problems) == 120
+
+
+def test_few_rows_without_readable_text_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = [*make_rows(60), {"text": "坏\ufffd字", "topics": []}, {"text": " ", "topics": ["finance"]}]
+    file = write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert len(read_rows(str(file))) == 60
+    reading = try_rows(str(file))
+    set_aside(reading.unreadable, len(reading.rows), reading.problems, progress=True)
+    shown = capsys.readouterr().err
+    assert not reading.problems and "2 rows without readable text are left out" in shown
+    assert f"{file}:62: 'text' is empty" in shown
+    with pytest.raises(DataError, match="wrong encoding"):
+        read_rows(str(write_jsonl(tmp_path / "more.jsonl", rows[-10:])))
+
+
+def test_text_alone_is_enough_where_no_labels_are_asked_for(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "bare.jsonl", [{"text": "甲。"}, {"text": "乙。", "topics": ["other"]}])
+    assert [row.text for row in try_rows(str(file), topics=[], labelled=False).rows] == ["甲。", "乙。"]

@@ -12,6 +12,7 @@ from serving.calibration import Calibration, sigmoid
 from training.examples import Example
 from training.loop import Prediction
 from training.metrics import key_sentence_f1
+from training.rouge import rouge_1_2
 
 _OFFSET_PENALTY = 2.0  # keeps the offsets of scarce topics near the common one
 _LEXICON_PRIOR = 0.1  # of the lexicon's weight, beside the slope's
@@ -19,7 +20,7 @@ _PRIOR = 0.5  # keeps slope and common offset finite where the dev part is told 
 _GRID = np.round(np.arange(0.1, 0.91, 0.02), 2)
 _POOLED_SHARE = 8.0  # weight of all topics' counts in the choice of one topic's threshold; best on halves of a dev part of 294
 _REDUNDANCY = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
-_FLOORS = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+_FLOORS = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def fit_calibration(logits: np.ndarray, lexical: np.ndarray | None, truth: np.ndarray, single_label: bool) -> Calibration:
@@ -68,17 +69,31 @@ def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarr
 
 
 def choose_summary(examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-    """The redundancy weight, then the floor of a further sentence's salience, that choose the marked key sentences best."""
-    pairs = [(e, p) for e, p in zip(examples, predictions) if e.salience is not None and e.salience.any()]
-    if not pairs:
-        return _REDUNDANCY[3], _FLOORS[0]
-    gold = [set(np.flatnonzero(e.salience).tolist()) for e, _ in pairs]
+    """The redundancy weight, then the floor of a further sentence's salience, that make the best summaries."""
 
     def value(redundancy: float, floor: float) -> float:
-        return key_sentence_f1(gold, [choose_keys(e, p.sentences[:, -1], redundancy, floor) for e, p in pairs])
+        return summary_score(examples, predictions, redundancy, floor)
 
+    if value(_REDUNDANCY[0], _FLOORS[0]) is None:
+        return _REDUNDANCY[3], _FLOORS[0]
     redundancy = max(_REDUNDANCY, key=lambda weight: value(weight, _FLOORS[0]))
-    return redundancy, max(_FLOORS, key=lambda floor: value(redundancy, floor))
+    floor = max(_FLOORS, key=lambda floor: value(redundancy, floor))
+    return max(_REDUNDANCY, key=lambda weight: value(weight, floor)), floor
+
+
+def summary_score(
+    examples: Sequence[Example], predictions: Sequence[Prediction], redundancy: float = 0.0, floor: float = 0.0
+) -> float | None:
+    """F1 of the marked key sentences; where none is marked, mean of ROUGE-1 and ROUGE-2 with the summaries given; else None."""
+    chosen = [choose_keys(e, p.sentences[:, -1], redundancy, floor) for e, p in zip(examples, predictions)]
+    marked = [(set(np.flatnonzero(e.salience).tolist()), keys) for e, keys in zip(examples, chosen) if e.row.key_sentences]
+    if any(gold for gold, _ in marked):
+        return key_sentence_f1(*zip(*marked))
+    pairs = [
+        (e.row.summary, "\n".join(e.document.sentence_texts()[i] for i in sorted(keys)))
+        for e, keys in zip(examples, chosen) if e.row.summary
+    ]
+    return float(np.mean([rouge_1_2(*pair) for pair in pairs])) if pairs else None
 
 
 def choose_keys(example: Example, salience_logits: np.ndarray, redundancy: float, floor: float = 0.0) -> set[int]:

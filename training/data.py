@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
 from training.sources import raw_rows
 
 _MAX_SHOWN = 50  # problems printed; the rest are counted
 _SEPARATORS = ("|", ";", "；")
+_UNREADABLE = 20  # of so many rows one may lack readable text; where it is more, something is wrong with the file
 
 
 class DataError(ValueError):
@@ -55,9 +57,10 @@ class Row:
 
 @dataclass
 class Reading:
-    """What reading a source gave: rows, problems, and the topics of all rows, those with a problem too."""
+    """What reading a source gave: rows, problems, rows without readable text, and the topics of all rows."""
 
     rows: list[Row] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     topics: set[str] = field(default_factory=set)
 
@@ -87,26 +90,40 @@ def read_rows(source: str, *, single_label: bool = False, topics: Sequence[Topic
         DataError: with file and line of every row that can't be used.
     """
     reading = try_rows(source, single_label=single_label, topics=topics)
+    set_aside(reading.unreadable, len(reading.rows), reading.problems)
     if reading.problems:
         raise DataError(reading.problems)
     return reading.rows
 
 
-def try_rows(source: str, *, single_label: bool = False, topics: Sequence[Topic] | None = None) -> Reading:
-    """As ``read_rows``, but with the problems beside the rows that can be used."""
+def set_aside(unreadable: Sequence[str], readable: int, problems: list[str], progress: bool = False) -> None:
+    """A few rows without readable text among many are left out, and said on standard error; else they are problems."""
+    if len(unreadable) * _UNREADABLE > len(unreadable) + readable:
+        problems.extend(unreadable)
+    elif unreadable and progress:
+        shown = "\n  ".join(unreadable[:_MAX_SHOWN])
+        click.echo(f"note: {len(unreadable)} rows without readable text are left out:\n  {shown}", err=True)
+
+
+def try_rows(
+    source: str, *, single_label: bool = False, topics: Sequence[Topic] | None = None, labelled: bool = True
+) -> Reading:
+    """As ``read_rows``, but with the problems beside the rows that can be used. Unless ``labelled``, text alone is enough."""
     known = {topic.id for topic in topics} if topics is not None else None
     reading = Reading()
     for where, raw in raw_rows(source, reading.problems):
-        found, values = [], {}
-        for parse in (_texts, _lists, _evidence):
+        found, values, unreadable = [], {}, []
+        values.update(_texts(raw, found, unreadable))
+        for parse in (_lists, _evidence):
             values.update(parse(raw, found))
-        found.extend(_conflicts(values, single_label, known))
+        found.extend(_conflicts(values, single_label, known) if labelled else ())
         reading.topics.update(values["topics"] or ())
         reading.problems.extend(f"{where}: {problem}" for problem in found)
-        if not found:
+        reading.unreadable.extend(f"{where}: {problem}" for problem in unreadable)
+        if not found and not unreadable:
             values["id"] = values["id"] or where
             reading.rows.append(Row(**values, where=where))
-    if not reading.rows and not reading.problems:
+    if not reading.rows and not reading.problems and not reading.unreadable:
         reading.problems.append(f"{source}: holds no rows")
     return reading
 
@@ -122,8 +139,8 @@ def topics_of(rows: Sequence[Row]) -> list[Topic]:
     return [Topic(i, i) for i in sorted({topic for row in rows for topic in row.topics or ()})]
 
 
-def _texts(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
-    """The fields that are one string."""
+def _texts(raw: dict[str, Any], problems: list[str], unreadable: list[str]) -> dict[str, Any]:
+    """The fields that are one string; ``unreadable`` gets what is wrong with their characters."""
     values: dict[str, Any] = {}
     for name in ("text", "title", "summary", "id"):
         value = raw.get(name)
@@ -135,9 +152,9 @@ def _texts(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
         elif name == "text" and value is None:
             problems.append("field 'text' is missing")
         elif name == "text" and not value.strip():
-            problems.append("'text' is empty")
+            unreadable.append("'text' is empty")
         elif value and any(c == "\ufffd" or "\ud800" <= c <= "\udfff" for c in value):
-            problems.append(f"'{name}' holds U+FFFD or half a surrogate pair, so it was decoded with the wrong encoding")
+            unreadable.append(f"'{name}' holds U+FFFD or half a surrogate pair, so it was decoded with the wrong encoding")
         values[name] = value or ""
     values["summary"] = values["summary"].strip() or None
     return values

@@ -23,7 +23,7 @@ from serving.document import Document
 from serving.model import Model, ModelError, read_config
 from serving.schema import Options
 from serving.settings import get_settings
-from training.data import DataError, Row, Topic, try_rows
+from training.data import DataError, Row, Topic, set_aside, try_rows
 from training.examples import key_labels, read_documents
 from training.metrics import key_sentence_f1, summary_rouge, topic_metrics
 
@@ -40,7 +40,8 @@ def main(model: Path, data: str, json_file: Path | None) -> None:
         config = read_config(model)
         topics = [Topic(topic["id"], topic["name"]) for topic in config["topics"]]
         reading = try_rows(data, single_label=config["single_label"], topics=topics)
-        documents = read_documents(reading.rows, reading.problems, progress=True)
+        documents = read_documents(reading.rows, reading.unreadable, progress=True)
+        set_aside(reading.unreadable, len(documents), reading.problems, progress=True)
         if reading.problems:
             raise DataError(reading.problems)
         figures = evaluate(model, reading.rows, documents, progress=True)
@@ -64,15 +65,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Figures of design.md's ``--json``; null where the rows lack the labels.
 
-    ``documents`` are those of the rows, by ``Row.where``, if they have been read already.
-
-    Raises:
-        DataError: a row's text can't be read.
+    ``documents`` are those of the rows, by ``Row.where``, if they have been read already; rows without one are left out.
     """
-    problems: list[str] = []
-    documents = read_documents(rows, problems) if documents is None else documents
-    if problems:
-        raise DataError(problems)
+    documents = read_documents(rows, []) if documents is None else documents
+    rows = [row for row in rows if row.where in documents]
     if isinstance(model, Path):
         model = Model.load(model, threads=_threads())
     ids = [topic.id for topic in model.topics]

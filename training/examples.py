@@ -11,20 +11,29 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from serving.analysis import sentence_budget
 from serving.document import Document, split_sentences
 from serving.features import sentence_features
 from serving.reading import ReadingError, read
 from serving.windows import Window, WindowConfig, split_windows
-from training.data import DataError, Row
-from training.rouge import greedy_oracle
+from training.data import Row
+from training.rouge import relative_rouge
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A teacher's probabilities, float32: ``topics`` [T], ``evidence`` [sentences, T], ``salience`` [sentences]."""
+
+    topics: np.ndarray
+    evidence: np.ndarray
+    salience: np.ndarray
 
 
 @dataclass(frozen=True)
 class Example:
     """One document for the network: ``topics`` float32 [T] or None, ``salience`` float32 [sentences] or None.
 
-    ``evidence`` float32 [sentences, T] is 1 where a sentence is marked as proof of a topic, or None.
+    ``evidence`` float32 [sentences, T] is 1 where a sentence is marked as proof of a topic, or None. ``lesson`` is what a
+    teacher says of the same, if there is one.
     """
 
     document: Document
@@ -34,6 +43,7 @@ class Example:
     salience: np.ndarray | None
     row: Row
     evidence: np.ndarray | None = None
+    lesson: Lesson | None = None
 
     @property
     def tokens(self) -> int:
@@ -41,14 +51,14 @@ class Example:
         return sum(len(window.token_ids) for window in self.windows)
 
 
-def read_documents(rows: Sequence[Row], problems: list[str], progress: bool = False) -> dict[str, Document]:
-    """Documents by ``Row.where``. Rows in which nothing is left once navigation and mark-up are gone are problems."""
+def read_documents(rows: Sequence[Row], unreadable: list[str], progress: bool = False) -> dict[str, Document]:
+    """Documents by ``Row.where``, without those rows in which nothing is left once navigation and mark-up are gone."""
     documents = {}
     for row in tqdm(rows, desc="reading", unit="doc", disable=not progress, mininterval=1):
         try:
             documents[row.where] = read(row.text, title=row.title, id=row.id)
         except ReadingError as error:
-            problems.append(f"{row.where}: {error}")
+            unreadable.append(f"{row.where}: {error}")
     return documents
 
 
@@ -56,19 +66,13 @@ def make_examples(
     rows: Sequence[Row], topic_ids: Sequence[str], tokenizer: Tokenizer, config: WindowConfig,
     documents: dict[str, Document] | None = None,
 ) -> list[Example]:
-    """Read rows, unless their documents are given, split and tokenise them.
-
-    Raises:
-        DataError: rows in which nothing is left to read once navigation and mark-up are removed.
-    """
-    problems: list[str] = []
-    documents = read_documents(rows, problems) if documents is None else documents
-    if problems:
-        raise DataError(problems)
+    """Split and tokenise the rows' documents, read here unless they are given; rows without one are left out."""
+    documents = read_documents(rows, []) if documents is None else documents
     index = {topic: i for i, topic in enumerate(topic_ids)}
     examples = []
     for row in rows:
-        document = documents[row.where]
+        if (document := documents.get(row.where)) is None:
+            continue
         topics = None
         if row.topics is not None:
             topics = np.zeros(len(topic_ids), dtype=np.float32)
@@ -80,14 +84,12 @@ def make_examples(
 
 
 def key_labels(document: Document, row: Row) -> np.ndarray | None:
-    """1 for the key sentences of a document, from the row's ``key_sentences`` or, failing those, its ``summary``."""
+    """1 for the key sentences of a document; where the row has a ``summary`` instead, how much of it each sentence gives."""
     sentences = document.sentence_texts()
     if row.key_sentences:
         return _marked(sentences, row.key_sentences)
     if row.summary:
-        labels = np.zeros(len(sentences), dtype=np.float32)
-        labels[greedy_oracle(sentences, row.summary, sentence_budget(len(document.text)))] = 1
-        return labels
+        return np.asarray(relative_rouge(sentences, row.summary), dtype=np.float32)
     return None
 
 
@@ -168,7 +170,7 @@ def trim(example: Example, windows: int, seed: int) -> Example:
     """The example with at most so many of its windows, to learn from: the first, one that proves each topic, then those with
     the most marked sentences, then any.
 
-    ``salience`` and ``evidence`` keep the sentences that are left.
+    ``salience``, ``evidence`` and ``lesson`` keep the sentences that are left.
     """
     if len(example.windows) <= windows:
         return example
@@ -185,11 +187,13 @@ def trim(example: Example, windows: int, seed: int) -> Example:
             kept.add(max(range(len(sentences)), key=lambda i: (proofs[i, topic], worth[i])))
     rest = sorted(set(range(len(sentences))) - kept, key=lambda i: worth[i], reverse=True)
     kept.update(rest[: windows - len(kept)])
+    lesson = example.lesson
     left = sorted({sentence for i in kept for sentence in sentences[i]})
     return replace(
         example, windows=[example.windows[i] for i in sorted(kept)],
         salience=None if example.salience is None else example.salience[left],
         evidence=None if example.evidence is None else example.evidence[left],
+        lesson=None if lesson is None else Lesson(lesson.topics, lesson.evidence[left], lesson.salience[left]),
     )
 
 

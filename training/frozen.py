@@ -48,9 +48,6 @@ def freeze(encoder: nn.Module, layers: int) -> None:
         ValueError: as ``split_encoder``, or bottom and top in turn don't give what the encoder gives.
     """
     bottom, top = split_encoder(encoder, layers)
-    learning = {id(parameter) for parameter in top.encoder.layer.parameters()}
-    for parameter in encoder.parameters():
-        parameter.requires_grad_(id(parameter) in learning)
     ids = torch.arange(5, 13).reshape(2, 4)
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
     with torch.no_grad():
@@ -61,7 +58,10 @@ def freeze(encoder: nn.Module, layers: int) -> None:
         parts = top(inputs_embeds=states, attention_mask=mask).last_hidden_state
         encoder.train(was_training)
     if not torch.allclose(whole[mask > 0], parts[mask > 0], rtol=1e-3, atol=1e-4):
-        raise ValueError(f"--freeze {layers}: this encoder's layers can't be run in two parts; leave --freeze out")
+        raise ValueError(f"--freeze {layers}: this encoder's layers can't be run in two parts; use --freeze 0")
+    learning = {id(parameter) for parameter in top.encoder.layer.parameters()}
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(id(parameter) in learning)
 
 
 def _with_layers(encoder: nn.Module, layers: nn.ModuleList) -> nn.Module:

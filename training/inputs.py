@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from serving.document import Document
-from training.data import DataError, Reading, Row, Topic, read_topics, topics_of, try_rows, without_positive
+from training.data import DataError, Reading, Row, Topic, read_topics, set_aside, topics_of, try_rows, without_positive
 from training.examples import key_labels, read_documents, split_dev
 
 DEV_SHARE = 0.1
@@ -16,16 +16,18 @@ DEV_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Inputs:
-    """Topics, the rows of the training and the dev part, and the documents of all rows by ``Row.where``."""
+    """Topics, the rows of the training and the dev part and those without labels, and the documents of all by ``Row.where``."""
 
     topics: list[Topic]
     train: list[Row]
     dev: list[Row]
+    unlabelled: list[Row]
     documents: dict[str, Document]
 
 
 def load_inputs(
-    data: str, dev: str | None, topics_file: Path | None, single_label: bool, seed: int, progress: bool = False
+    data: str, dev: str | None, topics_file: Path | None, single_label: bool, seed: int, unlabelled: str | None = None,
+    progress: bool = False,
 ) -> Inputs:
     """Read and check everything; split a dev part off where none is given.
 
@@ -40,18 +42,26 @@ def load_inputs(
         problems.extend(without_positive(train.topics, topics, data))
     known = topics if topics is not None or topics_file else [Topic(i, i) for i in sorted(train.topics)]
     held = try_rows(dev, single_label=single_label, topics=known) if dev else Reading()
-    problems.extend(held.problems)
-    documents = read_documents([*train.rows, *held.rows], problems, progress)
+    bare = try_rows(unlabelled, labelled=False) if unlabelled else Reading()
+    problems.extend([*held.problems, *bare.problems])
+    unreadable = train.unreadable + held.unreadable + bare.unreadable
+    documents = read_documents([*train.rows, *held.rows, *bare.rows], unreadable, progress)
+    set_aside(unreadable, len(documents), problems, progress)
     if not problems:
         topics = topics or topics_of(train.rows)
         if not topics and any(row.topics is not None for row in train.rows):
             problems.append(f"{data}: no row has a topic; name the topics with --topics, and label some rows")
     if problems:
         raise DataError(problems)
-    rows, dev_rows = (train.rows, held.rows) if dev else _split(train.rows, data, seed)
+    rows, dev_rows = ([row for row in part.rows if row.where in documents] for part in (train, held))
+    if not dev:
+        rows, dev_rows = _split(rows, data, seed)
     if not any(row.topics or row.key_sentences or row.summary for row in dev_rows):
         raise DataError([f"{dev or data}: no row of the dev part has a topic or a key sentence to choose the best epoch by"])
-    inputs = Inputs(topics or [], rows, dev_rows, documents)
+    without = [
+        replace(row, topics=None, key_sentences=None, summary=None, evidence=None) for row in bare.rows if row.where in documents
+    ]
+    inputs = Inputs(topics or [], rows, dev_rows, without, documents)
     _note_lost_keys(inputs, progress)
     return inputs
 

@@ -27,7 +27,7 @@ from training.checkpoints import Checkpoints
 from training.examples import Example, epoch_batches, flat_windows
 from training.frozen import FrozenStates, split_encoder
 from training.losses import document_loss
-from training.network import Network, merge_pieces
+from training.network import Network, layer_groups, merge_pieces
 from training.weights import AVERAGED, EpochWeights
 
 _EAGER_WINDOW = 192  # up to so many tokens plain attention trains faster on a CPU than the fused one, whose backward pass is slow
@@ -45,6 +45,7 @@ class LoopConfig:
     seed: int
     single_label: bool
     freeze: int = 0
+    layer_decay: float = 1.0
     weight_decay: float = 0.01
     warmup: float = 0.1
     patience: int = 3
@@ -71,14 +72,9 @@ class Loop:
         self.config, self.pad, self.accelerator = config, pad, accelerator
         self.checkpoints, self.weights = Checkpoints(folder, accelerator), EpochWeights(folder)
         heads = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in network.encoder.parameters() if p.requires_grad], "lr": config.learning_rate},
-                {"params": heads, "lr": config.head_learning_rate},
-            ],
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        groups = [*layer_groups(network.encoder, config.learning_rate, config.layer_decay)]
+        groups.append({"params": heads, "lr": config.head_learning_rate})
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
         self.raw = network
         prepared = accelerator.prepare_model(network, evaluation_mode=True)  # placed and kept in checkpoints, not distributed
         # Without the autocast that Accelerate puts into ``forward``: exports and exact predictions would be cast too.
@@ -184,10 +180,7 @@ class Loop:
         self.optimizer.zero_grad()
         loss = torch.zeros((), device=self.accelerator.device)
         if examples:  # a last batch may be smaller than the number of processes
-            with self.accelerator.autocast():
-                outputs = self._forward(examples)
-            losses = [document_loss(e, *output, self.config.single_label) for e, output in zip(examples, outputs)]
-            loss = torch.stack(losses).sum() / total
+            loss = self._losses(examples) / total
             self.accelerator.backward(loss)
         if self.accelerator.num_processes > 1:
             loss = self._sum_over_processes(loss.detach())
@@ -195,6 +188,12 @@ class Loop:
         self.optimizer.step()
         self.schedule.step()
         return float(loss.detach())
+
+    def _losses(self, examples: Sequence[Example]) -> torch.Tensor:
+        """The sum of the documents' losses."""
+        with self.accelerator.autocast():
+            outputs = self._forward(examples)
+        return torch.stack([document_loss(e, *output, self.config.single_label) for e, output in zip(examples, outputs)]).sum()
 
     def _sum_over_processes(self, loss: torch.Tensor) -> torch.Tensor:
         """Sum gradients and the loss; a parameter without gradient here may have one elsewhere."""

@@ -9,9 +9,11 @@ topic are its evidence. ``serving.model.pool`` is the same formula in numpy.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -164,6 +166,18 @@ def keep_layers(encoder: nn.Module, layers: int) -> None:
                 encoder.config.num_hidden_layers = layers
                 return
     raise ValueError(f"--layers {layers}: this encoder has {count} layers, or no stack of layers to cut")
+
+
+def layer_groups(encoder: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer: the top layer at ``rate``, each layer below, and at last the embeddings, at ``decay``
+    times the one above (Howard & Ruder 2018, "Universal language model fine-tuning"). Frozen parameters are in none."""
+    groups: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in encoder.named_parameters():
+        if parameter.requires_grad:
+            layer = re.search(r"\.(\d+)\.", name)
+            groups.setdefault(int(layer[1]) + 1 if layer else 0, []).append(parameter)
+    top = max(groups, default=0)
+    return [{"params": groups[depth], "lr": rate * decay ** (top - depth)} for depth in sorted(groups)]
 
 
 def longest_window(encoder: nn.Module, wanted: int) -> int:

@@ -1,18 +1,20 @@
 """Join the labels of corpus documents with their text, add the written documents, and write the training files.
 
-    python -m training.prepare --corpus DIR --output DIR
+    python -m training.prepare --corpus DIR --output DIR [--unlabelled N]
 
 ``DIR/*.parquet`` need the columns ``id``, ``title`` and ``text``. Writes train.jsonl, dev.jsonl, test.jsonl, and the test
 split's two parts test_real.jsonl and test_written.jsonl. The split of each document is fixed in the label files; that no
-near-duplicates straddle two splits is checked here (MinHash of character 4-grams, Jaccard of at least 0.6).
+near-duplicates straddle two splits is checked here (MinHash of character 4-grams, Jaccard of at least 0.6). With
+``--unlabelled`` N other documents are written to unlabelled.jsonl, the same ones each time, none near to one of dev or test.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ _JACCARD, _PERMUTATIONS, _PREFIX = 0.6, 64, 3_000
 @click.command(help=__doc__)
 @click.option("--corpus", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", required=True, type=click.Path(path_type=Path))
-def main(corpus: Path, output: Path) -> None:
+@click.option("--unlabelled", default=0, show_default=True, help="Also so many documents without labels.")
+def main(corpus: Path, output: Path, unlabelled: int) -> None:
     """Command line."""
     labels = {row["id"]: row for row in read_jsonl(DATA / "corpus_labels.jsonl")}
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -57,6 +60,10 @@ def main(corpus: Path, output: Path) -> None:
     for split in SPLITS:
         write_jsonl(output / f"{split}.jsonl", rows[split])
         click.echo(f"{output / split}.jsonl: {len(rows[split])} documents")
+    if unlabelled:
+        more = other_rows(corpus, labels, [*rows["dev"], *rows["test"]], unlabelled)
+        write_jsonl(output / "unlabelled.jsonl", more)
+        click.echo(f"{output / 'unlabelled.jsonl'}: {len(more)} documents")
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -72,13 +79,9 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def corpus_rows(corpus: Path, labels: dict[str, dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """Training rows of the labelled documents; key sentences become text by their offsets (code points)."""
     seen: set[str] = set()
-    for path in tqdm(sorted(corpus.glob("*.parquet")), desc="corpus", unit="file"):
-        names = set(pq.read_schema(path).names)
-        if not {"id", "text"} <= names:
-            continue
-        table = pq.read_table(path, columns=[name for name in ("id", "title", "text") if name in names])
-        table = table.filter(pc.is_in(table["id"], value_set=pa.array(list(labels), pa.string())))
-        for raw in table.to_pylist():
+    wanted = pa.array(list(labels), pa.string())
+    for table in _tables(corpus):
+        for raw in table.filter(pc.is_in(table["id"], value_set=wanted)).to_pylist():
             if raw["id"] in seen:
                 continue
             seen.add(raw["id"])
@@ -90,6 +93,28 @@ def corpus_rows(corpus: Path, labels: dict[str, dict[str, Any]]) -> Iterable[dic
             if "evidence" in label:
                 row["evidence"] = {topic: _quotes(text, spans) for topic, spans in label["evidence"].items()}
             yield row
+
+
+def other_rows(corpus: Path, labels: Collection[str], held: Iterable[dict[str, Any]], count: int) -> list[dict[str, str]]:
+    """``count`` documents without labels, chosen by a hash of their ids, none a near-duplicate of one of ``held``."""
+    index = MinHashLSH(threshold=_JACCARD, num_perm=_PERMUTATIONS)
+    for row in held:
+        index.insert(row["id"], _signature(row["text"]))
+    found = {i: None for table in _tables(corpus) for i in table["id"].to_pylist() if i not in labels}
+    drawn = sorted(found, key=lambda i: hashlib.sha256(i.encode()).digest())[: count + count // 10]
+    wanted, rows = pa.array(drawn, pa.string()), {}
+    for table in _tables(corpus):
+        for raw in table.filter(pc.is_in(table["id"], value_set=wanted)).to_pylist():
+            if raw["text"] and raw["text"].strip() and not index.query(_signature(raw["text"])):
+                rows.setdefault(raw["id"], {"id": raw["id"], "title": raw.get("title") or "", "text": raw["text"]})
+    return [rows[i] for i in drawn if i in rows][:count]
+
+
+def _tables(corpus: Path) -> Iterator[pa.Table]:
+    for path in tqdm(sorted(corpus.glob("*.parquet")), desc="corpus", unit="file"):
+        names = set(pq.read_schema(path).names)
+        if {"id", "text"} <= names:
+            yield pq.read_table(path, columns=[name for name in ("id", "title", "text") if name in names])
 
 
 def _quotes(text: str, spans: Iterable[Sequence[int]]) -> list[str]:

@@ -24,8 +24,9 @@ import click
 import numpy as np
 from accelerate.utils import set_seed
 from sklearn.metrics import average_precision_score
+from torch.nn import Module
 
-from serving.model import read_config
+from serving.model import ModelError, read_config
 from serving.settings import ROOT
 from training import calibrate, export
 from training.data import DataError
@@ -35,12 +36,11 @@ from training.finish import CHECKED, Trained, finish
 from training.frozen import freeze as freeze_layers
 from training.inputs import load_inputs
 from training.loop import Loop, LoopConfig, Prediction
-from training.metrics import key_sentence_f1
 from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
-from training.recipe import default_batch_size, default_epochs
+from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE, default_batch_size, default_epochs, default_freeze
+from training.teacher import teach
 
 MAX_TITLE_TOKENS = 48
-HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
 
 
 @click.command(help=__doc__)
@@ -50,15 +50,20 @@ HEAD_FACTOR = 10.0  # heads start from nothing and learn faster than the encoder
 @click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="Local folder, model folder or hub id.")
 @click.option("--single-label", is_flag=True, help="Each document has exactly one topic.")
 @click.option("--topics", "topics_file", type=click.Path(path_type=Path), help="YAML list of id, name, description.")
-@click.option("--epochs", type=click.IntRange(1), help="Default: as many as make 3,000 steps, 4 to 20.")
-@click.option("--learning-rate", default=1e-4, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option("--epochs", type=click.IntRange(1), help="Default: as many as make 2,400 steps, 4 to 20.")
+@click.option("--learning-rate", default=LEARNING_RATE, show_default=True, type=click.FloatRange(0, min_open=True))
 @click.option("--batch-size", type=click.IntRange(1), help="Documents a step. Default: 16, up to 64 short ones.")
 @click.option("--window", default=128, show_default=True, type=click.IntRange(32), help="Tokens of a window.")
 @click.option("--layers", type=click.IntRange(1), help="Keep only so many of the encoder's bottom layers.")
 @click.option("--dropout", default=0.1, show_default=True, type=click.FloatRange(0, 0.9), help="Of the heads' input.")
-@click.option("--freeze", default=0, show_default=True, type=click.IntRange(0), help="Leave so many bottom layers as they are.")
+@click.option("--freeze", type=click.IntRange(0), help="Bottom layers to leave as they are. Default: two thirds of 6 and more.")
 @click.option("--max-windows", type=click.IntRange(1), help="Learn from at most so many windows of a training document.")
 @click.option("--lexicon/--no-lexicon", default=True, show_default=True, help="Weigh the words beside the network.")
+@click.option("--teacher", "teachers", multiple=True, type=click.Path(path_type=Path),
+              help="Model folder to learn from too; several: from their mean.")
+@click.option("--unlabelled", help="Rows with text alone, to learn from by the teacher's scores.")
+@click.option("--layer-decay", default=LAYER_DECAY, show_default=True, type=click.FloatRange(0, 1, min_open=True),
+              help="Each layer learns at so much of the rate of the one above.")
 @click.option("--patience", default=3, show_default=True, type=click.IntRange(1), help="Epochs without a better dev score.")
 @click.option("--seed", default=13, show_default=True)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
@@ -72,14 +77,15 @@ def main(**options: Any) -> None:
         if _is_first():
             click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
         sys.exit(2)
-    except (ValueError, OSError) as error:
+    except (ModelError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
 def train(
     data: str, output: Path, dev: str | None, encoder: str, single_label: bool, topics_file: Path | None, epochs: int | None,
-    learning_rate: float, batch_size: int | None, window: int, layers: int | None, dropout: float, freeze: int,
-    max_windows: int | None, lexicon: bool, patience: int, seed: int, device: str, resume: bool,
+    learning_rate: float, batch_size: int | None, window: int, layers: int | None, dropout: float, freeze: int | None,
+    max_windows: int | None, lexicon: bool, teachers: tuple[Path, ...], unlabelled: str | None, layer_decay: float, patience: int,
+    seed: int, device: str, resume: bool,
 ) -> None:
     """Train, calibrate, export, check; see the options of ``main``.
 
@@ -87,7 +93,9 @@ def train(
         DataError: all that is wrong with the rows.
         ValueError: settings that can't work together.
     """
-    inputs = load_inputs(data, dev, topics_file, single_label, seed, progress=_is_first())
+    if unlabelled and not teachers:
+        raise ValueError("--unlabelled: only a teacher can say what to learn from these rows; name one with --teacher")
+    inputs = load_inputs(data, dev, topics_file, single_label, seed, unlabelled, progress=_is_first())
     topics, ids = inputs.topics, [topic.id for topic in inputs.topics]
     if output.resolve() == Path(encoder).resolve():
         raise ValueError(f"--output {output}: is the encoder's own folder; name another")
@@ -97,36 +105,44 @@ def train(
     module, tokenizer, heads = load_encoder(encoder)
     if layers is not None:
         keep_layers(module, layers)
-    if freeze:
-        freeze_layers(module, freeze)
+    freeze = _freeze(module, freeze)
     window = longest_window(module, window)
     windows = window_config(tokenizer, window, min(MAX_TITLE_TOKENS, window // 4))
     network = Network(module, len(topics), dropout)
     if heads:
         start_heads(network, heads, [topic["id"] for topic in read_config(Path(encoder))["topics"]], ids)
     set_seed(seed, device_specific=True)  # each process drops out other units
-    train_set, dev_set = (
-        make_examples(rows, ids, tokenizer.backend_tokenizer, windows, inputs.documents) for rows in (inputs.train, inputs.dev)
+    train_set, dev_set, more = (
+        make_examples(rows, ids, tokenizer.backend_tokenizer, windows, inputs.documents)
+        for rows in (inputs.train, inputs.dev, inputs.unlabelled)
     )
-    learned = train_set if max_windows is None else [trim(example, max_windows, seed) for example in train_set]
+    learned = [*train_set, *more]
+    if teachers:
+        learned = teach(learned, teachers, ids, os.cpu_count() or 1, progress=_is_first())
+    if max_windows is not None:
+        learned = [trim(example, max_windows, seed) for example in learned]
     tokens = sum(example.tokens for example in learned)
     batch_size = batch_size or default_batch_size(tokens, len(learned))
     epochs = epochs or default_epochs(len(learned), batch_size)
     accelerator.print(
-        f"{len(train_set)} training and {len(dev_set)} dev documents, {len(topics)} topics, "
+        f"{len(train_set)} training{f', {len(more)} unlabelled' if more else ''} and {len(dev_set)} dev documents, "
+        f"{len(topics)} topics, "
         f"{tokens:,} tokens an epoch, {epochs} epochs at most, batches of {batch_size}, "
         f"on {accelerator.device}, {accelerator.mixed_precision}"
     )
     settings = LoopConfig(
         epochs=epochs, learning_rate=learning_rate, head_learning_rate=learning_rate * HEAD_FACTOR, batch_size=batch_size,
-        seed=seed, single_label=single_label, patience=patience, freeze=freeze,
+        seed=seed, single_label=single_label, patience=patience, freeze=freeze, layer_decay=layer_decay,
     )
     checkpoints = output / "checkpoints"
     if not resume and accelerator.is_main_process:
         shutil.rmtree(checkpoints, ignore_errors=True)
     accelerator.wait_for_everyone()
     loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
-    name = _fingerprint(inputs.train + inputs.dev, ids, settings, encoder, (windows, max_windows, dropout))
+    taught_by = [read_config(folder)["files"] for folder in teachers]
+    name = _fingerprint(
+        inputs.train + inputs.dev + inputs.unlabelled, ids, settings, encoder, (windows, max_windows, dropout, taught_by)
+    )
     state = loop.run(learned, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
     before = loop.predict(dev_set[:CHECKED], exact=True)
     export.to_half(loop.raw)
@@ -136,7 +152,8 @@ def train(
             "data": Path(data).name, "documents": len(train_set), "dev_documents": len(dev_set), "seed": seed,
             "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "averaged": state["averaged"],
             "learning_rate": learning_rate, "batch_size": batch_size, "window": window, "dropout": dropout, "freeze": freeze,
-            "max_windows": max_windows, "history": state["history"],
+            "max_windows": max_windows, "layer_decay": layer_decay, "teachers": [folder.name for folder in teachers],
+            "unlabelled_documents": len(more), "history": state["history"],
         }}
         trained = Trained(loop.raw, tokenizer, windows, topics, single_label, encoder, notes)
         finish(output, trained, train_set, dev_set, predictions, before, lexicon)
@@ -146,7 +163,7 @@ def train(
 
 
 def dev_score(examples: Sequence[Example], predictions: Sequence[Prediction], single_label: bool) -> float:
-    """What early stopping watches, in [0, 1]: accuracy or micro-average precision, and F1 of key sentences, 3 to 1."""
+    """What early stopping watches, in [0, 1]: accuracy or micro-average precision, and F1 of key sentences (or ROUGE), 3 to 1."""
     parts = []
     labelled = [(e.topics, p.logits) for e, p in zip(examples, predictions) if e.topics is not None]
     if labelled:
@@ -155,12 +172,23 @@ def dev_score(examples: Sequence[Example], predictions: Sequence[Prediction], si
             parts.append((3.0, float((truth.argmax(1) == logits.argmax(1)).mean())))
         elif truth.any():
             parts.append((3.0, float(average_precision_score(truth.ravel(), logits.ravel()))))
-    marked = [(e, p) for e, p in zip(examples, predictions) if e.salience is not None and e.salience.any()]
-    if marked:
-        gold = [set(np.flatnonzero(e.salience).tolist()) for e, _ in marked]
-        chosen = [calibrate.choose_keys(e, p.sentences[:, -1], 0.0) for e, p in marked]
-        parts.append((1.0, key_sentence_f1(gold, chosen) or 0.0))
+    summaries = calibrate.summary_score(examples, predictions)
+    if summaries is not None:
+        parts.append((1.0, summaries))
     return sum(weight * value for weight, value in parts) / max(sum(weight for weight, _ in parts), 1e-9)
+
+
+def _freeze(encoder: Module, layers: int | None) -> int:
+    """Freeze so many layers, or the default number where this encoder can be split; returns how many."""
+    chosen = default_freeze(getattr(encoder.config, "num_hidden_layers", 0)) if layers is None else layers
+    if chosen:
+        try:
+            freeze_layers(encoder, chosen)
+        except ValueError:
+            if layers is not None:
+                raise
+            return 0
+    return chosen
 
 
 def _is_first() -> bool:

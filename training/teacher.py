@@ -1,0 +1,57 @@
+"""What a model that exists thinks of each document: soft labels to learn from, beside or in place of a reader's.
+
+Distillation (Hinton et al. 2015, "Distilling the knowledge in a neural network"). The teacher's scores are those that it would
+serve, its lexicon's part and calibration included; several teachers' are averaged, so an ensemble becomes one network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from serving.document import Document
+from serving.model import Model
+from serving.settings import get_settings
+from training.examples import Example, Lesson
+
+_GROUP = 64  # documents scored together
+
+
+def teach(
+    examples: Sequence[Example], folders: Sequence[Path], ids: Sequence[str], threads: int, progress: bool
+) -> list[Example]:
+    """The examples with the mean of the teachers' scores.
+
+    Raises:
+        ValueError: a teacher has other topics.
+        ModelError: a folder holds no model.
+    """
+    lessons: list[Lesson] | None = None
+    for folder in folders:
+        model = Model.load(folder, threads=threads)
+        if [topic.id for topic in model.topics] != list(ids):
+            raise ValueError(f"--teacher {folder}: its topics are not the same topics, in the same order, as those to be trained")
+        found = _lessons(model, [example.document for example in examples], f"teacher {folder.name}", progress)
+        lessons = found if lessons is None else [_sum(a, b) for a, b in zip(lessons, found)]
+    share = np.float32(1 / len(folders))
+    lessons = [Lesson(x.topics * share, x.evidence * share, x.salience * share) for x in lessons]
+    return [replace(example, lesson=lesson) for example, lesson in zip(examples, lessons)]
+
+
+def _sum(a: Lesson, b: Lesson) -> Lesson:
+    return Lesson(a.topics + b.topics, a.evidence + b.evidence, a.salience + b.salience)
+
+
+def _lessons(model: Model, documents: Sequence[Document], name: str, progress: bool) -> list[Lesson]:
+    lessons = []
+    with tqdm(total=len(documents), desc=name, unit="doc", disable=not progress, mininterval=1) as bar:
+        for start in range(0, len(documents), _GROUP):
+            group = documents[start : start + _GROUP]
+            for scores in model.score(group, get_settings().max_batch_tokens):
+                lessons.append(Lesson(*(np.asarray(x, np.float32) for x in (scores.topics, scores.evidence, scores.salience))))
+            bar.update(len(group))
+    return lessons
