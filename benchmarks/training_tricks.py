@@ -1,11 +1,11 @@
 """Training tricks that the field uses, each against the recipe as it is, on the dev part over several seeds.
 
-    python benchmarks/training_tricks.py --data DIR --output FILE [--documents 1600] [--epochs 3] [--seeds 3] [--only NAME …]
+    python benchmarks/training_tricks.py --data DIR --output FILE [--summaries FILE] [--only NAME] …
 
-``DIR`` is what ``training.prepare`` wrote. So that a table takes an hour on two cores and not a day, each run learns from a fixed
-sample of the training part, two windows of each document, above eight frozen layers that are computed once. A trick is a patch of
-the training code, made here: what does not pay costs nobody an option. A run's figures go to FILE (JSONL) when it ends, and a
-second call goes on from there.
+``DIR`` is what ``training.prepare`` wrote, ``--summaries`` rows with ``text`` and ``summary``. So that a table takes an hour on
+two cores and not a day, each run learns from a fixed sample of the training part, two windows of each document, above eight
+frozen layers that are computed once. A trick is a patch of the training code, made here: what does not pay costs nobody an
+option. A run's figures go to FILE (JSONL) when it ends, and a second call goes on from there.
 
 topics: micro-average precision of the network; with words: the same once network and lexicon are weighed; keys: F1 of the key
 sentences. All on dev, mean and standard deviation over the seeds.
@@ -166,6 +166,7 @@ TRICKS: dict[str, tuple[Callable[[], object] | None, type[Loop], dict]] = {
     "no title in the windows": (None, Loop, {"title": 0}),
     "windows of 64": (None, Loop, {"window": 64}),
     "windows of 256": (None, Loop, {"window": 256}),
+    "editors' summaries beside": (None, Loop, {"summaries": True}),
 }
 
 
@@ -186,31 +187,36 @@ class Kept(FrozenStates):
 class Bench:
     """The documents, and the runs over them."""
 
-    def __init__(self, data: Path, documents: int, epochs: int, encoder: str) -> None:
+    def __init__(self, data: Path, summaries: str | None, documents: int, epochs: int, encoder: str) -> None:
         self.epochs, self.encoder = epochs, encoder
         self.ids = [topic.id for topic in read_topics(DATA / "topics.yaml")]
         rows = read_rows(str(data / "train.jsonl"))
         chosen = np.random.default_rng(0).permutation(len(rows))[:documents]
         self.rows, self.dev_rows = [rows[i] for i in sorted(chosen)], read_rows(str(data / "dev.jsonl"))
+        self.summaries = read_rows(summaries)[: documents // 2] if summaries else []
         self.accelerator: Accelerator = make_accelerator("cpu")
         self._sets: dict[tuple[int, int], tuple] = {}
 
     def examples(self, window: int, title: int) -> tuple:
-        """Training and dev examples, the frozen states' place, and the lexicon's logits on dev."""
+        """Training and dev examples, those with summaries alone, the lexicon's logits on dev, the frozen states' place."""
         if (window, title) not in self._sets:
             self._sets.clear()  # the frozen states of one kind of window are memory enough
             module, tokenizer, _ = load_encoder(self.encoder)
             config = window_config(tokenizer, window, title)
             sets = [make_examples(rows, self.ids, tokenizer.backend_tokenizer, config) for rows in (self.rows, self.dev_rows)]
             words = fit_lexicon(sets[0], module.config.vocab_size, len(self.ids), (config.cls, config.sep, config.pad))
-            learned = [trim(example, WINDOWS * 128 // window or 1, 0) for example in sets[0]]
-            self._sets[window, title] = learned, sets[1], np.stack(lexical_logits(words, sets[1])), []
+            more = make_examples(self.summaries, self.ids, tokenizer.backend_tokenizer, config)
+            learned, more = ([trim(example, WINDOWS * 128 // window or 1, 0) for example in part] for part in (sets[0], more))
+            self._sets[window, title] = learned, sets[1], more, np.stack(lexical_logits(words, sets[1])), []
         return self._sets[window, title]
 
     def run(self, name: str, seed: int) -> dict[str, float]:
         """Train with a trick, and score the best epoch on dev."""
         change, kind, settings = TRICKS[name]
-        train_set, dev_set, words, kept = self.examples(settings.get("window", 128), settings.get("title", MAX_TITLE_TOKENS))
+        train_set, dev_set, more, words, kept = self.examples(
+            settings.get("window", 128), settings.get("title", MAX_TITLE_TOKENS)
+        )
+        train_set = [*train_set, *more] if settings.get("summaries") else train_set
         rate = settings.get("learning_rate", LEARNING_RATE)
         with (change() if change else patch.object(self, "epochs", self.epochs)), tempfile.TemporaryDirectory() as folder:
             set_seed(seed)
@@ -241,17 +247,20 @@ class Bench:
 @click.command(help=__doc__)
 @click.option("--data", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", required=True, type=click.Path(path_type=Path))
+@click.option("--summaries", help="Rows with text and summary.")
 @click.option("--documents", default=1_600, show_default=True)
 @click.option("--epochs", default=3, show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--only", multiple=True, type=click.Choice(list(TRICKS)))
 @click.option("--encoder", default=str(ROOT / "models" / "encoder"), show_default=True)
-def main(data: Path, output: Path, documents: int, epochs: int, seeds: int, only: tuple[str, ...], encoder: str) -> None:
+def main(
+    data: Path, output: Path, summaries: str | None, documents: int, epochs: int, seeds: int, only: tuple[str, ...], encoder: str
+) -> None:
     """Command line."""
     lines = output.read_text("utf-8").splitlines() if output.is_file() else []
     found = {(row["trick"], row["seed"]): row for row in map(json.loads, lines)}
-    bench = Bench(data, documents, epochs, encoder)
-    for name in only or TRICKS:
+    bench = Bench(data, summaries, documents, epochs, encoder)
+    for name in only or [name for name, trick in TRICKS.items() if summaries or "summaries" not in trick[2]]:
         for seed in range(seeds):
             if (name, seed) not in found:
                 found[name, seed] = {"trick": name, "seed": seed, **bench.run(name, seed)}
