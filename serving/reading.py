@@ -20,7 +20,7 @@ from serving.errors import ReadingError
 from serving.markup import Extracted
 from serving.phonetics import remove_readings
 
-__all__ = ["FORMATS", "ReadingError", "read"]
+__all__ = ["FORMATS", "ReadingError", "is_misdecoded", "read", "without_surrogates"]
 
 _FRONT_MATTER = re.compile(r"\s{0,200}---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 # Hexo lets the opening rule out.
@@ -39,6 +39,7 @@ _ESCAPED_TAG = re.compile(r"&lt;/?(?:p|br|div|span|strong)\b[^&]{0,200}&gt;", re
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd\ue000\ue001]"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\f\x85\u2028\u2029]")
 _WORD = re.compile(r"\w")
 # A few replacement characters are a scar of some earlier conversion; more means that the text is not what was written.
@@ -98,11 +99,22 @@ def read(data: bytes | str, *, format: str = "auto", title: str = "", id: str = 
     )
 
 
+def without_surrogates(text: str) -> str:
+    """Halves of surrogate pairs, which no file can hold, become replacement characters."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def is_misdecoded(text: str) -> bool:
+    """Whether so many replacement characters are in it that it was decoded wrongly."""
+    replaced = text.count("\ufffd")
+    return replaced > max(2, len(text) * _MAX_REPLACED_SHARE) or (replaced > 0 and replaced * 4 > len(text.strip()))
+
+
 def _characters(text: str, removed: Counter[str]) -> str:
     """Drop BOM, NUL and control characters, make line ends \\n, and refuse text that was decoded wrongly."""
-    text = re.sub(r"[\ud800-\udfff]", "\ufffd", text)
+    text = without_surrogates(text)
     replaced = text.count("\ufffd")
-    if replaced > max(2, len(text) * _MAX_REPLACED_SHARE) or (replaced and replaced * 4 > len(text.strip())):
+    if is_misdecoded(text):
         raise ReadingError(
             f"the content was decoded with the wrong encoding ({replaced} replacement characters): send the original bytes, "
             "or text decoded with the right one"

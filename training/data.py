@@ -11,6 +11,7 @@ from typing import Any
 import click
 import yaml
 
+from serving.reading import is_misdecoded, without_surrogates
 from training.sources import raw_rows
 
 _MAX_SHOWN = 50  # problems printed; the rest are counted
@@ -153,9 +154,9 @@ def _texts(raw: dict[str, Any], problems: list[str], unreadable: list[str]) -> d
             problems.append("field 'text' is missing")
         elif name == "text" and not value.strip():
             unreadable.append("'text' is empty")
-        elif value and any(c == "\ufffd" or "\ud800" <= c <= "\udfff" for c in value):
-            unreadable.append(f"'{name}' holds U+FFFD or half a surrogate pair, so it was decoded with the wrong encoding")
-        values[name] = value or ""
+        values[name] = without_surrogates(value or "")
+        if is_misdecoded(values[name]):
+            unreadable.append(f"'{name}' holds U+FFFD or halves of surrogate pairs, so it was decoded with the wrong encoding")
     values["summary"] = values["summary"].strip() or None
     return values
 
