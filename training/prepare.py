@@ -96,12 +96,18 @@ def corpus_rows(corpus: Path, labels: dict[str, dict[str, Any]]) -> Iterable[dic
 
 
 def other_rows(corpus: Path, labels: Collection[str], held: Iterable[dict[str, Any]], count: int) -> list[dict[str, str]]:
-    """``count`` documents without labels, chosen by a hash of their ids, none a near-duplicate of one of ``held``."""
+    """``count`` documents without labels, none a near-duplicate of one of ``held``.
+
+    They are taken from all files in turn, so that a small source is not lost beside a large one, in the order of a hash.
+    """
     index = MinHashLSH(threshold=_JACCARD, num_perm=_PERMUTATIONS)
     for row in held:
         index.insert(row["id"], _signature(row["text"]))
-    found = {i: None for table in _tables(corpus) for i in table["id"].to_pylist() if i not in labels}
-    drawn = sorted(found, key=lambda i: hashlib.sha256(i.encode()).digest())[: count + count // 10]
+    order = {}
+    for place, table in enumerate(_tables(corpus)):
+        ids = sorted(set(table["id"].to_pylist()) - set(labels), key=lambda i: hashlib.sha256(i.encode()).digest())
+        order.update({i: (rank, place) for rank, i in enumerate(ids)})
+    drawn = sorted(order, key=lambda i: order[i])[: count + count // 10]
     wanted, rows = pa.array(drawn, pa.string()), {}
     for table in _tables(corpus):
         for raw in table.filter(pc.is_in(table["id"], value_set=wanted)).to_pylist():
