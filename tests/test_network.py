@@ -13,6 +13,7 @@ from torch import nn
 from serving.features import FEATURES
 from serving.model import pool
 from serving.windows import TITLE
+from training.devices import fastest_attention
 from training.frozen import freeze
 from training.network import Network, keep_layers, layer_groups, load_encoder, longest_window, merge_pieces, start_heads
 
@@ -119,3 +120,11 @@ def test_lower_layers_learn_more_slowly(tiny_encoder: Path) -> None:
     assert any(p is encoder.encoder.layer[1].output.dense.weight for p in groups[2]["params"])
     freeze(encoder, 1)
     assert [group["lr"] for group in layer_groups(encoder, 1.0, 0.5)] == [1.0]
+
+
+@pytest.mark.parametrize(("longest", "kind"), [(128, "eager"), (512, "sdpa")])
+def test_short_windows_train_with_plain_attention(tiny_encoder: Path, longest: int, kind: str) -> None:
+    encoder, _, _ = load_encoder(str(tiny_encoder))
+    with fastest_attention(encoder, torch.device("cpu"), longest):
+        assert encoder.config._attn_implementation == kind
+    assert encoder.config._attn_implementation == "sdpa"

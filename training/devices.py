@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
+from transformers import PreTrainedModel
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_PLAIN_ATTENTION = 192  # tokens
 _KEPT_BYTES = 32 << 20  # larger blocks, of sizes that seldom recur, would leave holes in the heap
 
 
@@ -29,6 +33,21 @@ def make_accelerator(device: str) -> Accelerator:
         torch.backends.cuda.enable_mem_efficient_sdp(False)
     fast_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported() if cpu else torch.cuda.is_bf16_supported()
     return Accelerator(cpu=cpu, mixed_precision="bf16" if fast_bf16 else "no")
+
+
+@contextmanager
+def fastest_attention(encoder: PreTrainedModel, device: torch.device, longest: int) -> Iterator[None]:
+    """While it lasts, the attention that trains fastest on sequences of up to ``longest`` tokens: on a CPU the plain one for
+    short ones, since the fused one's backward pass is slow there."""
+    before = encoder.config._attn_implementation
+    plain = device.type == "cpu" and longest <= _PLAIN_ATTENTION and before == "sdpa"
+    if plain:
+        encoder.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if plain:
+            encoder.set_attn_implementation(before)
 
 
 def _keep_freed_memory() -> None:

@@ -24,13 +24,13 @@ from transformers import get_linear_schedule_with_warmup
 
 from serving.windows import collate, plan_batches
 from training.checkpoints import Checkpoints
+from training.devices import fastest_attention
 from training.examples import Example, epoch_batches, flat_windows
 from training.frozen import FrozenStates, split_encoder
 from training.losses import document_loss
 from training.network import Network, layer_groups, merge_pieces
 from training.weights import AVERAGED, EpochWeights
 
-_EAGER_WINDOW = 192  # up to so many tokens plain attention trains faster on a CPU than the fused one, whose backward pass is slow
 _SHAPE_STEP = 16  # windows are padded to a multiple of it: on a CPU each new size compiles kernels that stay in memory
 
 
@@ -127,14 +127,8 @@ class Loop:
         windows = [window for _, window in flat_windows(examples)]
         if self.frozen is not None:
             self.frozen.keep(windows, self.config.max_forward_tokens, acc.is_main_process)
-        attention = encoder.config._attn_implementation
-        longest = max(len(window.token_ids) for window in windows)
-        eager = acc.device.type == "cpu" and longest <= _EAGER_WINDOW and attention == "sdpa"
-        if eager:
-            encoder.set_attn_implementation("eager")
-        yield
-        if eager:
-            encoder.set_attn_implementation(attention)
+        with fastest_attention(encoder, acc.device, max(len(window.token_ids) for window in windows)):
+            yield
         if self.frozen is not None:
             self.frozen.forget()
 

@@ -40,7 +40,7 @@ from transformers.utils import logging
 
 from serving.settings import ROOT
 from training.checkpoints import Checkpoints
-from training.devices import make_accelerator
+from training.devices import fastest_attention, make_accelerator
 from training.masking import IGNORED, hide_spans, pack
 from training.network import longest_window, window_config, without_dropout
 from training.texts import read_texts, token_lists
@@ -108,7 +108,8 @@ def pretrain(
     output.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(repr((encoder, steps, batch_size, share, learning_rate, seed)).encode() + sequences.tobytes())
     run = _Run(model, tokenizer, accelerator, output / "checkpoints", learning_rate, steps, share, seed)
-    run.learn(sequences[held:], sequences[:held], batch_size, resume, name.hexdigest())
+    with fastest_attention(model, accelerator.device, length):
+        run.learn(sequences[held:], sequences[:held], batch_size, resume, name.hexdigest())
     trained = model.base_model.half()
     if not all(torch.isfinite(parameter).all() for parameter in trained.parameters()):
         raise ValueError("weights are not finite in fp16 (beyond 65504): train with a lower --learning-rate")
@@ -156,8 +157,6 @@ class _Run:
         learning_rate: float, steps: int, share: float, seed: int,
     ) -> None:
         self.tokenizer, self.accelerator, self.steps, self.share, self.seed = tokenizer, accelerator, steps, share, seed
-        if accelerator.device.type == "cpu" and model.config._attn_implementation == "sdpa":
-            model.set_attn_implementation("eager")  # at these lengths the fused one's backward pass is slower on a CPU
         prepared = accelerator.prepare_model(model, evaluation_mode=True)
         self.model = accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         self.optimizer = accelerator.prepare_optimizer(
