@@ -22,6 +22,7 @@ import openvino as ov
 import torch
 
 from serving.features import FEATURES
+from serving.model import GRAPH, WEIGHTS
 from training.network import Network, load_encoder
 
 SHAPES = ((1, 64), (1, 256), (16, 64), (16, 256))
@@ -77,8 +78,10 @@ def _torch_engines(folder: Path) -> dict[str, Callable[[tuple[np.ndarray, ...]],
 def _openvino_engines(folder: Path, threads: int) -> dict[str, Callable[[tuple[np.ndarray, ...]], object]]:
     engines = {}
     for precision in ("f32", "bf16"):
-        compiled = ov.Core().compile_model(
-            folder / "graph.xml", "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+        core = ov.Core()
+        compiled = core.compile_model(
+            core.read_model(folder / GRAPH, folder / WEIGHTS), "CPU",
+            {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision},
         )
         engines[f"openvino {precision}"] = lambda inputs, graph=compiled: graph(list(inputs))
     return engines

@@ -24,9 +24,8 @@ from serving.features import FEATURES, sentence_features
 from serving.lexicon import Lexicon
 from serving.windows import TITLE, Window, WindowConfig, collate, plan_batches, split_windows
 
-FORMAT = 3
-CONFIG, GRAPH, GRAPH_WEIGHTS, TOKENIZER = "config.json", "graph.xml", "graph.bin", "tokenizer.json"
-LEXICON = "lexicon.npy"
+FORMAT = 4
+CONFIG, GRAPH, WEIGHTS, TOKENIZER, LEXICON = "config.json", "graph.xml", "model.safetensors", "tokenizer.json", "lexicon.npy"
 _SHAPE_STEP = 32  # batch sizes are rounded up to this many tokens: OpenVINO compiles kernels for each new shape
 
 
@@ -90,7 +89,7 @@ class Model:
         if precision != "auto":
             options["INFERENCE_PRECISION_HINT"] = precision
         try:
-            graph = core.compile_model(folder / GRAPH, "CPU", options)
+            graph = core.compile_model(core.read_model(folder / GRAPH, folder / WEIGHTS), "CPU", options)
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             words = config["lexicon"]
             lexicon = None if words is None else Lexicon.load(folder / LEXICON, words["bias"])
@@ -190,7 +189,7 @@ def _check_fields(config: dict[str, Any]) -> None:
         raise ValueError("windows of fewer than 32 tokens")
     if tuple(config["features"]) != FEATURES:
         raise ValueError("it was trained on other features of sentences than this version computes")
-    missing = {GRAPH, GRAPH_WEIGHTS, TOKENIZER, *([] if lexicon is None else [LEXICON])} - config["files"].keys()
+    missing = {GRAPH, WEIGHTS, TOKENIZER, *([] if lexicon is None else [LEXICON])} - config["files"].keys()
     if missing:
         raise ValueError(f"it names no {', '.join(sorted(missing))}")
 

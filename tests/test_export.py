@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_rows
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from serving.calibration import Calibration
 from serving.model import Model, sha256
+from serving.reading import read
 from training import export
 from training.data import Row
 from training.examples import Example, make_examples
+from training.graph import to_half
 from training.lexicon import lexical_logits
 from training.loop import Prediction
 from training.network import Network, load_encoder, start_heads
@@ -64,19 +66,20 @@ def test_another_network_is_told_apart(tiny_model: Path, trained: tuple) -> None
     with pytest.raises(ValueError, match="does not give the network's scores"):
         export.check(tiny_model, examples, wrong, lexical)
     with pytest.raises(ValueError, match="does not give the network's scores"):
-        export.check(tiny_model, examples, predictions, [words + 0.5 for words in lexical])
+        weight = json.loads((tiny_model / "config.json").read_text("utf-8"))["calibration"]["lexicon"]
+        export.check(tiny_model, examples, predictions, [words + 50 / weight for words in lexical])
 
 
 def test_the_folder_is_whole_and_states_its_files(tiny_model: Path) -> None:
     config = json.loads((tiny_model / "config.json").read_text("utf-8"))
-    names = {"graph.xml", "graph.bin", "tokenizer.json", "model.safetensors", "lexicon.npy"}
+    names = {"graph.xml", "tokenizer.json", "model.safetensors", "lexicon.npy"}
     assert set(config["files"]) == names
     assert {path.name for path in tiny_model.iterdir()} == names | {"config.json"}
     assert all(sha256(tiny_model / name) == digest for name, digest in config["files"].items())
     assert [topic["id"] for topic in config["topics"]] == ["finance", "screening"]
     assert all(0 < topic["threshold"] < 1 for topic in config["topics"])
     weights = load_file(tiny_model / "model.safetensors")
-    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+    assert {name for name, tensor in weights.items() if tensor.dtype != torch.float16} == {"graph.constants"}
     np.testing.assert_allclose(config["sharpness"], weights["log_sharpness"].float().exp(), rtol=1e-3)
     assert not list(tiny_model.parent.glob(".model*")), "nothing half-written is left"
 
@@ -88,14 +91,14 @@ def test_weights_too_large_for_fp16_are_refused(trained: tuple) -> None:
     try:
         weight[0, 0] = 1e6
         with pytest.raises(ValueError, match=r"topic_head.0.weight .* not finite in fp16"):
-            export.to_half(network)
+            to_half(network)
     finally:
         weight[0, 0] = before
 
 
 def test_rounding_is_what_is_stored(trained: tuple, tiny_model: Path, tmp_path: Path) -> None:
     network = trained[0]
-    export.to_half(network)
+    to_half(network)
     stored = load_file(tiny_model / "model.safetensors")
     assert all(torch.equal(tensor, stored[name].float()) for name, tensor in network.state_dict().items())
 
@@ -116,3 +119,18 @@ def test_an_older_model_is_replaced_as_a_whole(tiny_model: Path, trained: tuple,
     assert [(t.id, t.name, t.threshold) for t in fresh.topics] == [("x", "甲", 0.2), ("y", "乙", 0.7)]
     assert fresh.config["metrics"] == {"dev": {"micro_f1": 0.5}}
     assert fresh.config["note"] == "新" and (fresh.redundancy, fresh.floor) == (0.1, 0.25) and fresh.version != model.version
+
+
+def test_the_graph_uses_the_stored_weights_themselves(tiny_model: Path, tmp_path: Path) -> None:
+    """Zeroing a tensor in model.safetensors changes what the graph computes: there is no second copy."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("topic_head.2.weight"))
+    weights[name] = torch.zeros_like(weights[name])
+    save_file(weights, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["files"]["model.safetensors"] = sha256(folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    document = read("甲乙丙。丁戊己。")
+    changed, before = Model.load(folder).score([document], 1024)[0], Model.load(tiny_model).score([document], 1024)[0]
+    assert not np.allclose(changed.topics, before.topics) and np.allclose(changed.salience, before.salience)

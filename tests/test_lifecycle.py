@@ -101,11 +101,11 @@ def damage(folder: Path, how: str) -> None:
     if how == "missing":
         shutil.rmtree(folder)
     elif how == "file missing":
-        (folder / "graph.bin").unlink()
+        (folder / "model.safetensors").unlink()
     elif how == "bit flipped":
-        content = bytearray((folder / "graph.bin").read_bytes())
+        content = bytearray((folder / "model.safetensors").read_bytes())
         content[100] ^= 1
-        (folder / "graph.bin").write_bytes(content)
+        (folder / "model.safetensors").write_bytes(content)
     elif how == "not JSON":
         config.write_text("{")
     else:  # the hashes are right, but it can't be loaded

@@ -11,10 +11,8 @@ import pytest
 
 from serving.calibration import Calibration
 from serving.document import Document
-from serving.model import CONFIG, GRAPH, GRAPH_WEIGHTS, LEXICON, TOKENIZER, Model, ModelError, pool, read_config
+from serving.model import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, Model, ModelError, pool, read_config
 from tests.conftest import make_rows
-
-WEIGHTS = "model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +49,7 @@ def test_no_model(tmp_path: Path) -> None:
     refuse(tmp_path / "empty", "there is no model")
 
 
-@pytest.mark.parametrize("name", [GRAPH, GRAPH_WEIGHTS, TOKENIZER, LEXICON, WEIGHTS])
+@pytest.mark.parametrize("name", [GRAPH, WEIGHTS, TOKENIZER, LEXICON])
 def test_a_missing_or_damaged_file(copy: Path, name: str) -> None:
     path = copy / name
     whole = path.read_bytes()
@@ -73,7 +71,8 @@ def test_a_truncated_configuration(copy: Path) -> None:
 
 
 def test_a_configuration_that_is_none(copy: Path) -> None:
-    for content in (b"[]", b"{}", b"null", b'"x"', b"\xff\xfe", b'{"format": 3}', b'{"format": 3, "files": []}'):
+    bare = b'{"format": %d}' % FORMAT, b'{"format": %d, "files": []}' % FORMAT
+    for content in (b"[]", b"{}", b"null", b'"x"', b"\xff\xfe", *bare):
         (copy / CONFIG).write_bytes(content)
         refuse(copy, CONFIG)
 
@@ -99,7 +98,7 @@ def test_other_features_than_this_version_computes(copy: Path) -> None:
 
 def test_another_format(copy: Path) -> None:
     change(copy, format=99)
-    refuse(copy, "format 99", "reads format 3")
+    refuse(copy, "format 99", f"reads format {FORMAT}")
 
 
 def test_a_graph_that_openvino_refuses(copy: Path) -> None:

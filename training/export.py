@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -13,20 +12,18 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import torch
-from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
 from serving.calibration import Calibration, sigmoid
 from serving.features import FEATURES
-from serving.model import CONFIG, FORMAT, GRAPH, GRAPH_WEIGHTS, LEXICON, TOKENIZER, Model, Scores, sha256
+from serving.model import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, Model, Scores, sha256
 from serving.windows import WindowConfig
 from training.data import Topic
 from training.examples import Example
+from training.graph import save_graph
 from training.loop import Prediction
 from training.network import Network
 
-WEIGHTS = "model.safetensors"
 _MAX_GAP = 0.002  # in f32 between graph and network; about 0.00001 is usual
 
 
@@ -40,19 +37,18 @@ def export(
 
     ``summary`` is the redundancy weight and the floor of ``calibrate.choose_summary``.
 
-    Weights are stored as fp16, half the size, in ``model.safetensors`` (to train on from) and in the graph; see ``to_half``.
+    Weights are stored as fp16, half the size, in ``model.safetensors``, to train on from and for the graph; see ``graph.py``.
     """
     folder = folder.resolve()
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     network = network.cpu().float().eval()
-    save_file({k: _half(v).contiguous() for k, v in network.state_dict().items()}, fresh / WEIGHTS)
     tokenizer.backend_tokenizer.save(str(fresh / TOKENIZER))
-    _save_graph(network, fresh / GRAPH)
+    save_graph(network, fresh / GRAPH, fresh / WEIGHTS)
     if lexicon is not None:
         np.save(fresh / LEXICON, lexicon[0], allow_pickle=False)
-    names = [GRAPH, GRAPH_WEIGHTS, TOKENIZER, WEIGHTS, *([LEXICON] if lexicon is not None else [])]
+    names = [GRAPH, TOKENIZER, WEIGHTS, *([LEXICON] if lexicon is not None else [])]
     special = {name: getattr(tokenizer, name) for name in ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")}
     config = {
         "format": FORMAT,
@@ -72,7 +68,7 @@ def export(
         "files": {name: sha256(fresh / name) for name in names},
     }
     (fresh / CONFIG).write_text(_dump(config), "utf-8")
-    for old in (GRAPH, GRAPH_WEIGHTS, TOKENIZER, WEIGHTS, LEXICON, CONFIG):
+    for old in (GRAPH, TOKENIZER, WEIGHTS, LEXICON, CONFIG):
         (folder / old).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (*names, CONFIG):  # the configuration last: without it nothing loads
@@ -90,41 +86,6 @@ def state_metrics(folder: Path, metrics: dict[str, Any]) -> None:
 
 def _dump(config: dict[str, Any]) -> str:
     return json.dumps(config, ensure_ascii=False, indent=1, default=str) + "\n"
-
-
-@torch.no_grad()
-def to_half(network: Network) -> None:
-    """Round the weights to what an export stores, so that calibration and checks see the network that is shipped.
-
-    Raises:
-        ValueError: a weight is too large for fp16.
-    """
-    for name, tensor in network.state_dict().items():
-        rounded = _half(tensor)
-        if not torch.isfinite(rounded).all():
-            raise ValueError(f"{name} has weights that are not finite in fp16 (beyond 65504): train with a lower --learning-rate")
-        tensor.copy_(rounded)
-
-
-def _half(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.half() if tensor.is_floating_point() else tensor
-
-
-def _save_graph(network: Network, path: Path) -> None:
-    """OpenVINO IR with dynamic shapes and fp16 weights."""
-    tokens, pieces = 16, 3
-    example = {
-        "input_ids": torch.ones(2, tokens, dtype=torch.long), "attention_mask": torch.ones(2, tokens, dtype=torch.long),
-        "piece_mask": torch.ones(2, pieces, tokens), "features": torch.ones(2, pieces, len(FEATURES)),
-    }
-    shapes = {
-        "input_ids": [-1, -1], "attention_mask": [-1, -1], "piece_mask": [-1, -1, -1], "features": [-1, -1, len(FEATURES)]
-    }
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing and of deprecations in transformers; ``check`` compares the graph's scores
-        inputs = [(name, ov.PartialShape(s), ov.Type.i64 if len(s) == 2 else ov.Type.f32) for name, s in shapes.items()]
-        graph = ov.convert_model(network, example_input=example, input=inputs)
-    ov.save_model(graph, path, compress_to_fp16=True)
 
 
 def check(

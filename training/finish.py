@@ -44,7 +44,7 @@ def finish(
     """Write the model folder.
 
     Args:
-        predictions: exact ones of the dev part, with the weights as they are stored (``export.to_half``).
+        predictions: exact ones of the dev part, with the weights as they are stored (``graph.to_half``).
         before: exact ones of its first ``CHECKED`` documents, with the weights as they were trained.
         lexicon: whether a lexicon stands beside the network.
 

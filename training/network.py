@@ -25,6 +25,7 @@ from serving.features import FEATURES
 from serving.model import read_config
 from serving.windows import TITLE, WindowConfig
 
+GRAPH_CONSTANTS = "graph.constants"  # beside the weights in a model folder; see graph.py
 _INITIAL_SHARPNESS = 1.0
 _TOPIC_HIDDEN = 256
 _SALIENCE_HIDDEN = 64
@@ -134,7 +135,7 @@ def _from_model_folder(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerFast
     encoder = _without_pooler(AutoModel.from_config(config, dtype=torch.float32))
     weights = load_file(folder / "model.safetensors")
     encoder.load_state_dict({k[8:]: v for k, v in weights.items() if k.startswith("encoder.")})  # copied into f32
-    heads = {k: v.float() for k, v in weights.items() if not k.startswith("encoder.")}
+    heads = {k: v.float() for k, v in weights.items() if not k.startswith("encoder.") and k != GRAPH_CONSTANTS}
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **own["special_tokens"])
     return encoder, tokenizer, heads
 

@@ -28,12 +28,13 @@ from torch.nn import Module
 
 from serving.model import ModelError, read_config
 from serving.settings import ROOT
-from training import calibrate, export
+from training import calibrate
 from training.data import DataError
 from training.devices import make_accelerator
 from training.examples import Example, make_examples, trim
 from training.finish import CHECKED, Trained, finish
 from training.frozen import freeze as freeze_layers
+from training.graph import to_half
 from training.inputs import load_inputs
 from training.loop import Loop, LoopConfig, Prediction
 from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
@@ -145,7 +146,7 @@ def train(
     )
     state = loop.run(learned, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
     before = loop.predict(dev_set[:CHECKED], exact=True)
-    export.to_half(loop.raw)
+    to_half(loop.raw)
     predictions = loop.predict(dev_set, exact=True)
     if accelerator.is_main_process:
         notes = {"training": {
