@@ -62,7 +62,7 @@ def test_the_graph_rounds_nothing_to_bf16_by_itself(tiny_model: Path) -> None:
 
 def test_another_network_is_told_apart(tiny_model: Path, trained: tuple) -> None:
     _, examples, predictions, lexical = trained
-    wrong = [Prediction(prediction.logits + 0.5, prediction.sentences) for prediction in predictions]
+    wrong = [Prediction(-prediction.logits, prediction.sentences) for prediction in predictions]
     with pytest.raises(ValueError, match="does not give the network's scores"):
         export.check(tiny_model, examples, wrong, lexical)
     with pytest.raises(ValueError, match="does not give the network's scores"):
