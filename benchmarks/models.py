@@ -40,26 +40,26 @@ FIGURES = ("micro_f1", "macro_f1", "map", "exact_match", "key_sentence_f1", "ece
 def main(data: str, threads: int, documents: int, rounds: int, models: tuple[Path, ...]) -> None:
     """Command line."""
     rows = read_rows(data)
-    read = read_documents(rows, [])
-    loaded = {folder.name: Model.load(folder, threads=threads) for folder in models}
+    read = read_documents(rows)
+    loaded = {folder: Model.load(folder, threads=threads) for folder in models}
     chosen = list(read.values())[:documents]
-    times: dict[str, list[float]] = {name: [] for name in loaded}
+    times: dict[Path, list[float]] = {folder: [] for folder in loaded}
     for _ in range(rounds + 1):  # the first one warms up
-        for name, model in loaded.items():
+        for folder, model in loaded.items():
             start = time.perf_counter()
             for document, scores in zip(chosen, model.score(chosen, get_settings().max_batch_tokens)):
                 analyse(document, scores, model, Options())
-            times[name].append(time.perf_counter() - start)
+            times[folder].append(time.perf_counter() - start)
     table = Table("model", "MB", "tokens/s", "documents/s", "against the first", *FIGURES)
-    base = statistics.median(times[models[0].name][1:])
+    base = statistics.median(times[models[0]][1:])
     for folder in models:
-        model, seconds = loaded[folder.name], statistics.median(times[folder.name][1:])
+        model, seconds = loaded[folder], statistics.median(times[folder][1:])
         tokens = sum(len(window.token_ids) for document in chosen for window in model.split(document))
         megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
         figures = evaluate(model, rows, read, progress=True)
         table.add_row(
-            folder.name, f"{megabytes:.0f}", f"{tokens / seconds:,.0f}", f"{len(chosen) / seconds:.1f}", f"{base / seconds:.2f}×",
-            *(f"{figures[name]:.3f}" for name in FIGURES),
+            str(folder), f"{megabytes:.0f}", f"{tokens / seconds:,.0f}", f"{len(chosen) / seconds:.1f}", f"{base / seconds:.2f}×",
+            *("–" if figures[name] is None else f"{figures[name]:.3f}" for name in FIGURES),
         )
     Console(width=140).print(table)
 

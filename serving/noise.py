@@ -58,23 +58,33 @@ def clean(raw: Sequence[str], title: str = "") -> Cleaned:
             lines.append(kept)
     result.lines = [line for line in _head(lines, result) if line]
     if not result.lines:
-        result.lines = _left_alone(raw, result)
+        result.lines = _left_alone(raw, title, result)
     if result.lines and rules.END_MARK.search(result.lines[-1][-12:]):
         result.removed["end_marks"] += 1
         result.lines[-1] = result.lines[-1][:-12] + rules.END_MARK.sub("", result.lines[-1][-12:])
     return result
 
 
-def _left_alone(raw: Sequence[str], result: Cleaned) -> list[str]:
+def _left_alone(raw: Sequence[str], title: str, result: Cleaned) -> list[str]:
     """What is kept of a text of which nothing is left: a flash of news that is all headline, or its only line
-    (记者：…被罚7.5万镑, 商品高位整理), which has the form of a byline but has nothing that it could be the byline of."""
+    (记者：…被罚7.5万镑, 商品高位整理), which begins or ends as a byline does but states something, with no title above it."""
     if result.original_title:
         return [result.original_title]
     only = [line for line in map(unmarked, raw) if re.search(r"\w", line)]
-    if len(only) != 1 or result.source or result.date or result.removed["source_lines"] != 1:
+    if title or len(only) != 1 or result.removed["source_lines"] != 1 or not _states_something(only[0]):
         return []
-    result.removed["source_lines"] = 0
+    result.removed["source_lines"], result.date, result.source = 0, "", ""
     return only
+
+
+def _states_something(line: str) -> bool:
+    if rules.SOURCE.search(line) or rules.DATE_LINE.match(line[:120]):
+        return False
+    if match := rules.BYLINE.match(line):
+        value = match[2].strip()
+        named = rules.NAMES.match(value) or rules.OUTLET_END.search(value) or re.search(r"\s|^[\d.,万\W]+$", value)
+        return bool(re.search(r"[，。！？；]", value)) or (len(value) >= 10 and not named)
+    return len(line) >= 8 and not re.search(r"[编編记記供]", line)
 
 
 def _keep(raw: str, in_head: bool, in_tail: bool, following: str, result: Cleaned) -> str | None:

@@ -119,3 +119,13 @@ def test_trimming_keeps_a_proof_of_each_topic(tiny_encoder: Path) -> None:
     whole = make_examples([item], ["a", "b"], tokenizer.backend_tokenizer, window_config(tokenizer, 64, 8))[0]
     for seed in range(5):
         assert (trim(whole, 3, seed).evidence.sum(axis=0) > 0).all()
+
+
+def test_trimming_keeps_the_best_of_a_summary_and_not_the_most(tiny_encoder: Path) -> None:
+    _, tokenizer, _ = load_encoder(str(tiny_encoder))
+    sentences = [f"基因筛查检测第{i}条采血染色体孕妇。" for i in range(60)]
+    config = window_config(tokenizer, 64, 8)
+    whole = make_examples([row("".join(sentences), summary=sentences[50])], [], tokenizer.backend_tokenizer, config)[0]
+    assert whole.salience[50] == 1 and whole.salience.min() > 0.5, "all are alike"
+    for seed in range(5):
+        assert trim(whole, 2, seed).salience.max() == 1

@@ -16,6 +16,7 @@ from training.data import Row
 from training.examples import flat_windows, make_examples
 from training.frozen import FrozenStates, freeze, split_encoder
 from training.network import load_encoder, window_config
+from training.train import _freeze
 
 
 def test_bottom_and_top_in_turn_are_the_encoder(tiny_encoder: Path, monkeypatch) -> None:
@@ -99,3 +100,19 @@ def test_training_with_frozen_layers_leaves_them_alone(tiny_encoder: Path, tmp_p
     twice = load_file(tmp_path / "twice" / "model.safetensors")
     assert all(torch.equal(tensor, twice[name]) for name, tensor in after.items())
     assert not (tmp_path / "model" / "lexicon.npy").exists()
+
+
+def test_an_encoder_that_can_not_be_split_learns_as_a_whole(tmp_path: Path) -> None:
+    """RemBERT projects its embeddings inside the stack, so that bottom and top in turn fail."""
+    from transformers import RemBertConfig, RemBertModel
+
+    encoder = RemBertModel(
+        RemBertConfig(
+            vocab_size=40, hidden_size=32, num_hidden_layers=6, num_attention_heads=2, intermediate_size=64,
+            input_embedding_size=16, max_position_embeddings=64,
+        )
+    )
+    with pytest.raises(ValueError, match="--freeze 4"):
+        _freeze(encoder, 4)
+    assert _freeze(encoder, None) == 0
+    assert all(parameter.requires_grad for parameter in encoder.parameters())

@@ -65,11 +65,8 @@ def test_topics_are_ranked_above_zero_and_the_others_below() -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     loss.backward()
     assert torch.isfinite(logits.grad).all() and (torch.sign(logits.grad) == torch.tensor([-1.0, 1.0, 1.0])).all()
-    for target in (torch.zeros(3), torch.ones(3), torch.tensor([0.3, 1.0, 0.0])):
+    for target in (torch.zeros(3), torch.ones(3)):
         assert torch.isfinite(topic_loss(logits, target, False))
-    assert topic_loss(torch.tensor([4.0, -4.0, -4.0]), torch.tensor([0.9, 0.1, 0.1]), False) < topic_loss(
-        torch.tensor([-4.0, 4.0, -4.0]), torch.tensor([0.9, 0.1, 0.1]), False
-    )
 
 
 def test_a_teacher_teaches_what_no_label_says_and_moves_what_one_does() -> None:
@@ -81,9 +78,23 @@ def test_a_teacher_teaches_what_no_label_says_and_moves_what_one_does() -> None:
     assert pooled.grad[0] < 0 < pooled.grad[1]
     assert (torch.sign(scores.grad[:, :2]) == torch.sign(torch.sigmoid(LOGITS) - torch.from_numpy(evidence))).all()
     assert scores.grad[0, 2] < 0 < scores.grad[2, 2]
-    plain = document_loss(example(topics=[0, 1]), pooled, scores, True)
-    moved = document_loss(example(topics=[0, 1], lesson=lesson), torch.tensor([1.0, 0.0]), scores, True)
-    assert float(plain) == pytest.approx(math.log(2)) and moved > 0
-    half = -(0.45 * math.log(math.e / (1 + math.e)) + 0.55 * math.log(1 / (1 + math.e)))
-    salience = document_loss(example(lesson=Lesson(lesson.topics * 0, evidence, lesson.salience)), pooled, scores, True)
-    assert float(moved - salience) == pytest.approx(half, rel=1e-5), "half the reader's, half the teacher's"
+    labelled = example(topics=[0, 1], lesson=lesson)
+    plain, moved = (float(document_loss(e, pooled.detach(), scores.detach(), True)) for e in (example(topics=[0, 1]), labelled))
+    unsure = example(lesson=Lesson(lesson.topics * 0, evidence, lesson.salience))
+    salience = float(document_loss(unsure, pooled.detach(), scores.detach(), True))
+    assert moved == pytest.approx(plain / 2 + math.log(2) / 2 + salience, rel=1e-5), "half the reader's, half the teacher's"
+
+
+def test_a_network_that_thinks_as_its_teacher_stays() -> None:
+    """The optimum of what a lesson teaches is the teacher's own logits, of the document and of each sentence alike."""
+    topics, evidence, salience = torch.tensor([2.0, -3.0]), LOGITS, torch.tensor([0.5, -1.0, 2.0])
+    lesson = Lesson(*(torch.sigmoid(x).numpy() for x in (topics, evidence, salience)))
+    pooled = topics.clone().requires_grad_()
+    scores = torch.cat([evidence, salience[:, None]], dim=1).requires_grad_()
+    document_loss(example(lesson=lesson), pooled, scores, False).backward()
+    assert torch.allclose(pooled.grad, torch.zeros(2), atol=1e-6) and torch.allclose(scores.grad, torch.zeros(3, 3), atol=1e-6)
+
+
+def test_a_teacher_of_summaries_alone_teaches_salience() -> None:
+    lesson = Lesson(np.zeros(0, np.float32), np.zeros((3, 0), np.float32), np.full(3, 0.5, np.float32))
+    assert torch.isfinite(document_loss(example(lesson=lesson), torch.zeros(0), torch.ones(3, 1), False))

@@ -272,14 +272,24 @@ def test_dates(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["记者：某球员因违反规定被罚7.5万镑，禁赛6周", "期货反弹 商品高位整理", "股指将延续震荡整理", "编辑：本周先扬后抑"]
+    "text", ["记者：某人被罚7.5万镑，禁赛6周", "期货反弹 商品高位整理", "股指将延续震荡整理", "记者：2024年5月1日某人被罚，禁赛六周"]
 )
 def test_the_only_line_of_a_text_is_no_byline(text: str) -> None:
     document = read(text)
     assert document.text == text and document.warnings == ()
 
 
-@pytest.mark.parametrize("text", ["来源：新华网", "2024-05-01 10:00", "分享到微信", "首页 > 新闻 > 正文"])
+NOISE = """来源：新华网|来源:|2024-05-01 10:00|分享到微信|首页 > 新闻 > 正文|作者：李四|
+责任编辑：王小明|浏览次数：1234|点击量：532|阅读：1.2万|发布人：管理员|图片：视觉中国|小编整理|本报记者王小明整理|健康报编辑整理|
+通讯员：市妇幼保健院 王小明 李四"""
+
+
+@pytest.mark.parametrize("text", NOISE.replace("\n", "").split("|"))
 def test_a_line_that_can_only_be_noise_stays_noise(text: str) -> None:
     with pytest.raises(ReadingError, match="no text"):
         read(text)
+
+
+def test_a_line_under_a_title_is_its_byline() -> None:
+    with pytest.raises(ReadingError, match="no text"):
+        read("记者：某某某在市妇幼保健院采访，发自现场", title="市妇幼保健院启动筛查")

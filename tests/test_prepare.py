@@ -94,3 +94,6 @@ def test_documents_without_labels_are_none_of_the_test_part(parts: tuple[Path, P
         assert prepared(parts[1], tmp_path / name, "--unlabelled", "33").exit_code == 0
         drawn.append([row["id"] for row in prepare.read_jsonl(tmp_path / name / "unlabelled.jsonl")])
     assert drawn[0] == drawn[1] and set(drawn[0]) == {"other", *(f"n{i}" for i in range(30))}
+    assert prepared(parts[1], tmp_path / "few", "--unlabelled", "3").exit_code == 0
+    few = [row["id"] for row in prepare.read_jsonl(tmp_path / "few" / "unlabelled.jsonl")]
+    assert few == drawn[0][:3] and "other" in few, "a small source is not lost beside a large one"

@@ -377,7 +377,9 @@ def test_a_teacher_passes_on_what_it_knows_by_documents_without_labels(
     dev = write(tmp_path / "dev.jsonl", make_rows(20, seed=5))
     options = ("--data", data, "--dev", dev, "--encoder", tiny_encoder, "--epochs", 6, *FAST)
     teachers = ("--teacher", tiny_model, "--teacher", tiny_model)
-    result = train(*options, "--output", tmp_path / "m", *teachers, "--unlabelled", unlabelled)
+    topics = tmp_path / "topics.yaml"
+    topics.write_text("- {id: screening}\n- {id: finance}\n", "utf-8")  # the teacher's, in another order
+    result = train(*options, "--output", tmp_path / "m", *teachers, "--unlabelled", unlabelled, "--topics", topics)
     assert "8 training, 120 unlabelled and 20 dev documents" in result.output
     figures = evaluate(tmp_path / "m", read_rows(str(write(tmp_path / "unseen.jsonl", make_rows(40, seed=7)))))
     assert figures["micro_f1"] > 0.9, "eight documents alone do not teach as much"
@@ -390,7 +392,9 @@ def test_a_teacher_of_other_topics_and_rows_without_a_teacher_are_refused(
 ) -> None:
     options = ("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", *FAST)
     assert "name one with --teacher" in train(*options, "--unlabelled", data, code=1).output
-    topics = tmp_path / "topics.yaml"
-    topics.write_text("- {id: screening}\n- {id: finance}\n", "utf-8")
-    assert "not the same topics" in train(*options, "--teacher", tiny_model, "--topics", topics, code=1).output
+    other = write(tmp_path / "other.jsonl", [{**row, "topics": ["else" if row["topics"] else "none"]} for row in make_rows(20)])
+    options = ("--data", other, *options[2:])
+    assert "not the same topics" in train(*options, "--teacher", tiny_model, code=1).output
+    single = write(tmp_path / "single.jsonl", [row for row in make_rows(40) if row["topics"]])
+    assert "--single-label" in train(*options, "--data", single, "--single-label", "--teacher", tiny_model, code=1).output
     assert "there is no model in" in train(*options, "--teacher", tmp_path / "none", code=1).output

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from conftest import make_rows
 
 from training.data import DataError, Topic, read_rows, read_topics, set_aside, topics_of, try_rows
+from training.examples import read_documents
 from training.inputs import load_inputs
 from training.train import main
 
@@ -224,9 +225,9 @@ def test_too_few_rows_to_split(tmp_path: Path) -> None:
 
 def test_many_problems_are_counted(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "rows.jsonl", [{"text": ""}] * 60)
-    with pytest.raises(DataError, match=r"… and 70 more") as raised:
+    with pytest.raises(DataError, match=r"… and 10 more") as raised:
         read_rows(str(file))
-    assert len(raised.value.problems) == 120
+    assert len(raised.value.problems) == 60
 
 
 def test_few_rows_without_readable_text_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -234,7 +235,7 @@ def test_few_rows_without_readable_text_are_left_out(tmp_path: Path, capsys: pyt
     file = write_jsonl(tmp_path / "rows.jsonl", rows)
     assert len(read_rows(str(file))) == 60
     reading = try_rows(str(file))
-    set_aside(reading.unreadable, len(reading.rows), reading.problems, progress=True)
+    set_aside(reading, progress=True)
     shown = capsys.readouterr().err
     assert not reading.problems and "2 rows without readable text are left out" in shown
     assert f"{file}:62: 'text' is empty" in shown
@@ -245,3 +246,27 @@ def test_few_rows_without_readable_text_are_left_out(tmp_path: Path, capsys: pyt
 def test_text_alone_is_enough_where_no_labels_are_asked_for(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "bare.jsonl", [{"text": "甲。"}, {"text": "乙。", "topics": ["other"]}])
     assert [row.text for row in try_rows(str(file), topics=[], labelled=False).rows] == ["甲。", "乙。"]
+
+
+def test_topics_of_unreadable_rows_do_not_count_and_each_file_has_its_own_limit(tmp_path: Path) -> None:
+    script = "<script>var a = 1;</script>"
+    data = write_jsonl(tmp_path / "train.jsonl", [*make_rows(60), {"text": script, "topics": ["rare"]}])
+    dev = write_jsonl(tmp_path / "dev.jsonl", [*make_rows(4), *({"text": script, "topics": []} for _ in range(4))])
+    assert "rare" not in [topic.id for topic in load_inputs(str(data), None, None, False, 0).topics]
+    topics = tmp_path / "topics.yaml"
+    topics.write_text("- {id: screening}\n- {id: finance}\n- {id: rare}\n", "utf-8")
+    with pytest.raises(DataError) as found:
+        load_inputs(str(data), str(dev), topics, False, 0)
+    problems = found.value.problems
+    assert len(problems) == 5 and "no row has topic 'rare'" in problems[0] and str(dev) in problems[1]
+    both = load_inputs(str(data), None, None, False, 0, unlabelled=str(data))
+    assert len(both.unlabelled) == len(both.train) + len(both.dev) == 60 and both.unlabelled[0].topics is None
+
+
+def test_documents_are_not_left_out_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = [*make_rows(60), {"text": "<script>var a = 1;</script>", "topics": []}]
+    found = read_rows(str(write_jsonl(tmp_path / "rows.jsonl", rows)))
+    assert len(found) == 61 and len(read_documents(found)) == 60
+    assert "1 rows without readable text" in capsys.readouterr().err
+    with pytest.raises(DataError, match="no text"):
+        read_documents(found[-3:])

@@ -40,7 +40,7 @@ from serving.windows import collate, normalise, plan_batches
 from training.calibrate import choose_thresholds, fit_calibration
 from training.data import Row, read_rows, topics_of
 from training.evaluate import evaluate
-from training.examples import Example, flat_windows, key_labels, make_examples
+from training.examples import Example, flat_windows, key_labels, make_examples, read_documents
 from training.metrics import key_sentence_f1, topic_metrics
 from training.network import load_encoder, window_config
 
@@ -59,7 +59,7 @@ _C_LOGISTIC = (0.001, 0.003, 0.01, 0.03, 0.1)
 def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: str, json_file: Path | None) -> None:
     """Command line."""
     jieba.setLogLevel(logging.WARNING)
-    train, dev, test = (read_rows(name) for name in (train_file, dev_file, test_file))
+    train, dev, test = (_rows(name) for name in (train_file, dev_file, test_file))
     ids = [topic.id for topic in topics_of(train)]
     figures: dict[str, dict[str, Any]] = {}
     features = _tfidf(train, dev, test)
@@ -80,6 +80,12 @@ def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: s
     Console().print(table)
     if json_file:
         json_file.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def _rows(name: str) -> list[Row]:
+    rows = read_rows(name)
+    documents = read_documents(rows)
+    return [row for row in rows if row.where in documents]
 
 
 def _text(row: Row) -> str:
@@ -149,8 +155,7 @@ def _keys(rows: Sequence[Row], choose: Callable[[Document, int], set[int]]) -> f
     gold, chosen = [], []
     for row in rows:
         document = read(row.text, title=row.title)
-        labels = key_labels(document, row)
-        gold.append(set(np.flatnonzero(labels).tolist()) if labels is not None else set())
+        gold.append(set(np.flatnonzero(key_labels(document, row)).tolist()) if row.key_sentences else set())
         chosen.append(choose(document, min(sentence_budget(len(document.text)), len(document.sentences))))
     return key_sentence_f1(gold, chosen)
 

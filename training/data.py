@@ -58,12 +58,18 @@ class Row:
 
 @dataclass
 class Reading:
-    """What reading a source gave: rows, problems, rows without readable text, and the topics of all rows."""
+    """What reading a source gave: rows, what is wrong with those without readable text, all other problems, and the topics of
+    rows that have one."""
 
     rows: list[Row] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    topics: set[str] = field(default_factory=set)
+    flawed_topics: set[str] = field(default_factory=set)
+
+    @property
+    def topics(self) -> set[str]:
+        """Of all rows, but for those without readable text."""
+        return self.flawed_topics.union(*(row.topics or () for row in self.rows))
 
 
 def read_topics(path: Path) -> list[Topic]:
@@ -91,16 +97,17 @@ def read_rows(source: str, *, single_label: bool = False, topics: Sequence[Topic
         DataError: with file and line of every row that can't be used.
     """
     reading = try_rows(source, single_label=single_label, topics=topics)
-    set_aside(reading.unreadable, len(reading.rows), reading.problems)
+    set_aside(reading, progress=True)
     if reading.problems:
         raise DataError(reading.problems)
     return reading.rows
 
 
-def set_aside(unreadable: Sequence[str], readable: int, problems: list[str], progress: bool = False) -> None:
+def set_aside(reading: Reading, progress: bool) -> None:
     """A few rows without readable text among many are left out, and said on standard error; else they are problems."""
-    if len(unreadable) * _UNREADABLE > len(unreadable) + readable:
-        problems.extend(unreadable)
+    unreadable = reading.unreadable
+    if len(unreadable) * _UNREADABLE > len(unreadable) + len(reading.rows):
+        reading.problems.extend(unreadable)
     elif unreadable and progress:
         shown = "\n  ".join(unreadable[:_MAX_SHOWN])
         click.echo(f"note: {len(unreadable)} rows without readable text are left out:\n  {shown}", err=True)
@@ -113,15 +120,20 @@ def try_rows(
     known = {topic.id for topic in topics} if topics is not None else None
     reading = Reading()
     for where, raw in raw_rows(source, reading.problems):
-        found, values, unreadable = [], {}, []
-        values.update(_texts(raw, found, unreadable))
-        for parse in (_lists, _evidence):
-            values.update(parse(raw, found))
-        found.extend(_conflicts(values, single_label, known) if labelled else ())
-        reading.topics.update(values["topics"] or ())
+        found, unreadable = [], []
+        values = _texts(raw, found, unreadable)
+        if unreadable:
+            reading.unreadable.append(f"{where}: {'; '.join(unreadable)}")
+            continue
+        if labelled:
+            values.update(_lists(raw, found) | _evidence(raw, found))
+            found.extend(_conflicts(values, single_label, known))
+        else:
+            values.update(summary=None, topics=None, key_sentences=None)
         reading.problems.extend(f"{where}: {problem}" for problem in found)
-        reading.unreadable.extend(f"{where}: {problem}" for problem in unreadable)
-        if not found and not unreadable:
+        if found:
+            reading.flawed_topics.update(values.get("topics") or ())
+        else:
             values["id"] = values["id"] or where
             reading.rows.append(Row(**values, where=where))
     if not reading.rows and not reading.problems and not reading.unreadable:
@@ -231,4 +243,4 @@ def _strings(value: Any, separators: Sequence[str]) -> list[str] | None | bool:
             value = [part.strip() for part in text.split(separator) if part.strip()]
     if not isinstance(value, list) or any(not isinstance(item, str) for item in value):
         return False
-    return value
+    return [without_surrogates(item) for item in value]

@@ -23,8 +23,8 @@ from serving.document import Document
 from serving.model import Model, ModelError, read_config
 from serving.schema import Options
 from serving.settings import get_settings
-from training.data import DataError, Row, Topic, set_aside, try_rows
-from training.examples import key_labels, read_documents
+from training.data import DataError, Row, Topic, try_rows
+from training.examples import key_labels, read_documents, readable
 from training.metrics import key_sentence_f1, summary_rouge, topic_metrics
 
 _GROUP = 64  # documents scored together
@@ -40,8 +40,7 @@ def main(model: Path, data: str, json_file: Path | None) -> None:
         config = read_config(model)
         topics = [Topic(topic["id"], topic["name"]) for topic in config["topics"]]
         reading = try_rows(data, single_label=config["single_label"], topics=topics)
-        documents = read_documents(reading.rows, reading.unreadable, progress=True)
-        set_aside(reading.unreadable, len(documents), reading.problems, progress=True)
+        documents = readable(reading, progress=True)
         if reading.problems:
             raise DataError(reading.problems)
         figures = evaluate(model, reading.rows, documents, progress=True)
@@ -66,8 +65,11 @@ def evaluate(
     """Figures of design.md's ``--json``; null where the rows lack the labels.
 
     ``documents`` are those of the rows, by ``Row.where``, if they have been read already; rows without one are left out.
+
+    Raises:
+        DataError: of ``read_documents``.
     """
-    documents = read_documents(rows, []) if documents is None else documents
+    documents = read_documents(rows) if documents is None else documents
     rows = [row for row in rows if row.where in documents]
     if isinstance(model, Path):
         model = Model.load(model, threads=_threads())

@@ -15,7 +15,7 @@ from serving.document import Document, split_sentences
 from serving.features import sentence_features
 from serving.reading import ReadingError, read
 from serving.windows import Window, WindowConfig, split_windows
-from training.data import Row
+from training.data import DataError, Reading, Row, set_aside
 from training.rouge import relative_rouge
 
 
@@ -51,14 +51,30 @@ class Example:
         return sum(len(window.token_ids) for window in self.windows)
 
 
-def read_documents(rows: Sequence[Row], unreadable: list[str], progress: bool = False) -> dict[str, Document]:
-    """Documents by ``Row.where``, without those rows in which nothing is left once navigation and mark-up are gone."""
+def readable(reading: Reading, progress: bool = False) -> dict[str, Document]:
+    """Documents of a source's rows, by ``Row.where``. Rows in which nothing is left once navigation and mark-up are gone leave
+    the reading: with a note where they are few, as problems where they are many."""
     documents = {}
-    for row in tqdm(rows, desc="reading", unit="doc", disable=not progress, mininterval=1):
+    for row in tqdm(reading.rows, desc="reading", unit="doc", disable=not progress, mininterval=1):
         try:
             documents[row.where] = read(row.text, title=row.title, id=row.id)
         except ReadingError as error:
-            unreadable.append(f"{row.where}: {error}")
+            reading.unreadable.append(f"{row.where}: {error}")
+    reading.rows = [row for row in reading.rows if row.where in documents]
+    set_aside(reading, progress)
+    return documents
+
+
+def read_documents(rows: Sequence[Row]) -> dict[str, Document]:
+    """Documents by ``Row.where``, without a few rows that have no readable text.
+
+    Raises:
+        DataError: these are many.
+    """
+    reading = Reading(list(rows))
+    documents = readable(reading, progress=True)
+    if reading.problems:
+        raise DataError(reading.problems)
     return documents
 
 
@@ -66,8 +82,12 @@ def make_examples(
     rows: Sequence[Row], topic_ids: Sequence[str], tokenizer: Tokenizer, config: WindowConfig,
     documents: dict[str, Document] | None = None,
 ) -> list[Example]:
-    """Split and tokenise the rows' documents, read here unless they are given; rows without one are left out."""
-    documents = read_documents(rows, []) if documents is None else documents
+    """Split and tokenise the rows' documents, read here unless they are given; rows without one are left out.
+
+    Raises:
+        DataError: of ``read_documents``.
+    """
+    documents = read_documents(rows) if documents is None else documents
     index = {topic: i for i, topic in enumerate(topic_ids)}
     examples = []
     for row in rows:
@@ -179,7 +199,8 @@ def trim(example: Example, windows: int, seed: int) -> Example:
     proofs = np.zeros((len(sentences), 0)) if example.evidence is None else np.stack(
         [example.evidence[inside].sum(axis=0) for inside in sentences]
     )
-    keys = [0.0 if example.salience is None else float(example.salience[inside].sum()) for inside in sentences]
+    share = np.sum if example.row.key_sentences else np.max  # marked sentences count; shares of a summary don't add up
+    keys = [0.0 if example.salience is None else float(share(example.salience[inside], initial=0)) for inside in sentences]
     worth = [(proofs[i].sum() + keys[i], rng.random()) for i in range(len(sentences))]
     kept = {0}
     for topic in range(proofs.shape[1]):

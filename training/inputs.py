@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from serving.document import Document
-from training.data import DataError, Reading, Row, Topic, read_topics, set_aside, topics_of, try_rows, without_positive
-from training.examples import key_labels, read_documents, split_dev
+from training.data import DataError, Reading, Row, Topic, read_topics, topics_of, try_rows, without_positive
+from training.examples import key_labels, readable, split_dev
 
 DEV_SHARE = 0.1
 
@@ -37,31 +37,25 @@ def load_inputs(
     problems: list[str] = []
     topics = _given_topics(topics_file, problems)
     train = try_rows(data, single_label=single_label, topics=topics)
-    problems.extend(train.problems)
+    documents = readable(train, progress)
     if topics is not None:
         problems.extend(without_positive(train.topics, topics, data))
     known = topics if topics is not None or topics_file else [Topic(i, i) for i in sorted(train.topics)]
     held = try_rows(dev, single_label=single_label, topics=known) if dev else Reading()
     bare = try_rows(unlabelled, labelled=False) if unlabelled else Reading()
-    problems.extend([*held.problems, *bare.problems])
-    unreadable = train.unreadable + held.unreadable + bare.unreadable
-    documents = read_documents([*train.rows, *held.rows, *bare.rows], unreadable, progress)
-    set_aside(unreadable, len(documents), problems, progress)
+    for part in (held, bare):
+        documents |= readable(part, progress and bool(part.rows))
+    problems.extend([*train.problems, *held.problems, *bare.problems])
     if not problems:
         topics = topics or topics_of(train.rows)
         if not topics and any(row.topics is not None for row in train.rows):
             problems.append(f"{data}: no row has a topic; name the topics with --topics, and label some rows")
     if problems:
         raise DataError(problems)
-    rows, dev_rows = ([row for row in part.rows if row.where in documents] for part in (train, held))
-    if not dev:
-        rows, dev_rows = _split(rows, data, seed)
+    rows, dev_rows = (train.rows, held.rows) if dev else _split(train.rows, data, seed)
     if not any(row.topics or row.key_sentences or row.summary for row in dev_rows):
         raise DataError([f"{dev or data}: no row of the dev part has a topic or a key sentence to choose the best epoch by"])
-    without = [
-        replace(row, topics=None, key_sentences=None, summary=None, evidence=None) for row in bare.rows if row.where in documents
-    ]
-    inputs = Inputs(topics or [], rows, dev_rows, without, documents)
+    inputs = Inputs(topics or [], rows, dev_rows, bare.rows, documents)
     _note_lost_keys(inputs, progress)
     return inputs
 

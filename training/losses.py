@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -12,40 +11,54 @@ from training.examples import Example
 
 SALIENCE_WEIGHT = 0.5
 EVIDENCE_WEIGHT = 0.5
-TEACHER_SHARE = 0.5  # of the teacher's opinion in the target, where a reader's label stands beside it
+TEACHER_SHARE = 0.5  # of the loss, where a reader's label stands beside the teacher's opinion
 
 
 def document_loss(example: Example, logits: torch.Tensor, sentences: torch.Tensor, single_label: bool) -> torch.Tensor:
     """Pooled ``logits`` [T] and the scores of the sentences [N, T + 1], salience last -> loss of what the row teaches."""
     total = torch.zeros((), device=logits.device)
-    lesson, device = example.lesson, logits.device
-    target = _target(example.topics, None if lesson is None else lesson.topics, device)
-    if target is not None:
-        total = total + topic_loss(logits, target, single_label)
-        if example.evidence is not None and example.topics is not None:
-            marked, topics = (torch.from_numpy(labels).to(device) for labels in (example.evidence, example.topics))
-            total = total + EVIDENCE_WEIGHT * evidence_loss(topics, marked, sentences[:, :-1])
-        if lesson is not None and not single_label:
-            taught = torch.from_numpy(lesson.evidence).to(device)
-            losses = functional.binary_cross_entropy_with_logits(sentences[:, :-1], taught)
-            total = total + EVIDENCE_WEIGHT * losses * math.sqrt(len(logits))
-    target = _target(example.salience, None if lesson is None else lesson.salience, device)
-    if target is not None:
-        total = total + SALIENCE_WEIGHT * functional.binary_cross_entropy_with_logits(sentences[:, -1], target)
+    if example.topics is not None:
+        target = torch.from_numpy(example.topics).to(logits.device)
+        share = 1 - TEACHER_SHARE if example.lesson is not None else 1.0
+        total = total + share * topic_loss(logits, target, single_label)
+        if example.evidence is not None:
+            marked = torch.from_numpy(example.evidence).to(logits.device)
+            total = total + EVIDENCE_WEIGHT * evidence_loss(target, marked, sentences[:, :-1])
+    if example.salience is not None:
+        target = torch.from_numpy(example.salience).to(logits.device)
+        share = 1 - TEACHER_SHARE if example.lesson is not None else 1.0
+        loss = functional.binary_cross_entropy_with_logits(sentences[:, -1], target)
+        total = total + share * SALIENCE_WEIGHT * loss
+    if example.lesson is not None:
+        total = total + lesson_loss(example, logits, sentences, single_label)
     return total
 
 
-def _target(labels: np.ndarray | None, taught: np.ndarray | None, device: torch.device) -> torch.Tensor | None:
-    """A reader's labels, a teacher's probabilities, or what lies between."""
-    if taught is not None and labels is not None:
-        labels = TEACHER_SHARE * taught + (1 - TEACHER_SHARE) * labels
-    elif labels is None:
-        labels = taught
-    return None if labels is None else torch.from_numpy(labels).to(device)
+def lesson_loss(example: Example, logits: torch.Tensor, sentences: torch.Tensor, single_label: bool) -> torch.Tensor:
+    """What the teacher's probabilities teach: cross-entropy, whose optimum is the teacher's own logits (ZLPR's is half of them).
+
+    Topics and salience count in full where no reader's label stands beside them.
+    """
+    topics, evidence, salience = (
+        torch.from_numpy(array).to(logits.device)
+        for array in (example.lesson.topics, example.lesson.evidence, example.lesson.salience)
+    )
+    cross_entropy = functional.binary_cross_entropy_with_logits
+    share = 1.0 if example.salience is None else TEACHER_SHARE
+    total = share * SALIENCE_WEIGHT * cross_entropy(sentences[:, -1], salience)
+    if not len(logits):
+        return total
+    share = 1.0 if example.topics is None else TEACHER_SHARE
+    if single_label:
+        return total + share * functional.cross_entropy(logits.unsqueeze(0), topics.unsqueeze(0))
+    scale = math.sqrt(len(logits))
+    return total + scale * (
+        share * cross_entropy(logits, topics) + EVIDENCE_WEIGHT * cross_entropy(sentences[:, :-1], evidence)
+    )
 
 
 def topic_loss(logits: torch.Tensor, target: torch.Tensor, single_label: bool) -> torch.Tensor:
-    """``logits`` and ``target`` (labels or probabilities) [T] -> loss.
+    """``logits`` and labels ``target`` [T] -> loss.
 
     With one topic a document cross-entropy; else ZLPR (Su et al. 2022, "ZLPR: A novel loss for multi-label classification"),
     which ranks the document's topics above 0 and the others below, and in which few positives are not outweighed by many

@@ -173,11 +173,12 @@ def layer_groups(encoder: nn.Module, rate: float, decay: float) -> list[dict[str
     """Parameter groups for an optimizer: the top layer at ``rate``, each layer below, and at last the embeddings, at ``decay``
     times the one above (Howard & Ruder 2018, "Universal language model fine-tuning"). Frozen parameters are in none."""
     groups: dict[int, list[nn.Parameter]] = {}
+    top = getattr(encoder.config, "num_hidden_layers", 0)
     for name, parameter in encoder.named_parameters():
         if parameter.requires_grad:
             layer = re.search(r"\.(\d+)\.", name)
-            groups.setdefault(int(layer[1]) + 1 if layer else 0, []).append(parameter)
-    top = max(groups, default=0)
+            depth = int(layer[1]) + 1 if layer else 0 if "embed" in name else top  # a norm above the layers, or shared ones
+            groups.setdefault(depth, []).append(parameter)
     return [{"params": groups[depth], "lr": rate * decay ** (top - depth)} for depth in sorted(groups)]
 
 

@@ -29,6 +29,7 @@ DATA = Path(__file__).parent / "data"
 SPLITS = ("train", "dev", "test")
 _FIELDS = ("id", "title", "text", "topics", "key_sentences", "evidence")
 _JACCARD, _PERMUTATIONS, _PREFIX = 0.6, 64, 3_000
+_SPARE = 100  # documents drawn beyond a tenth more than are asked for, since some are empty or near-duplicates
 
 
 @click.command(help=__doc__)
@@ -107,7 +108,7 @@ def other_rows(corpus: Path, labels: Collection[str], held: Iterable[dict[str, A
     for place, table in enumerate(_tables(corpus)):
         ids = sorted(set(table["id"].to_pylist()) - set(labels), key=lambda i: hashlib.sha256(i.encode()).digest())
         order.update({i: (rank, place) for rank, i in enumerate(ids)})
-    drawn = sorted(order, key=lambda i: order[i])[: count + count // 10]
+    drawn = sorted(order, key=lambda i: order[i])[: count + count // 10 + _SPARE]
     wanted, rows = pa.array(drawn, pa.string()), {}
     for table in _tables(corpus):
         for raw in table.filter(pc.is_in(table["id"], value_set=wanted)).to_pylist():

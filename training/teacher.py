@@ -14,28 +14,38 @@ import numpy as np
 from tqdm import tqdm
 
 from serving.document import Document
-from serving.model import Model
+from serving.model import Model, read_config
 from serving.settings import get_settings
 from training.examples import Example, Lesson
 
 _GROUP = 64  # documents scored together
 
 
+def check_teachers(folders: Sequence[Path], ids: Sequence[str], single_label: bool) -> None:
+    """Refuse what can't teach, before anything long begins.
+
+    Raises:
+        ValueError: a teacher has other topics, or one topic a document where several are to be learned, or the reverse.
+        ModelError: a folder holds no model.
+    """
+    for folder in folders:
+        config = read_config(folder)
+        if {topic["id"] for topic in config["topics"]} != set(ids):
+            raise ValueError(f"--teacher {folder}: its topics are not the same topics as those to be trained")
+        if config["single_label"] != single_label:
+            raise ValueError(f"--teacher {folder}: only one of the two, teacher and model to be trained, is --single-label")
+
+
 def teach(
     examples: Sequence[Example], folders: Sequence[Path], ids: Sequence[str], threads: int, progress: bool
 ) -> list[Example]:
-    """The examples with the mean of the teachers' scores.
-
-    Raises:
-        ValueError: a teacher has other topics.
-        ModelError: a folder holds no model.
-    """
+    """The examples with the mean of the teachers' scores; ``check_teachers`` has found no fault."""
     lessons: list[Lesson] | None = None
     for folder in folders:
         model = Model.load(folder, threads=threads)
-        if [topic.id for topic in model.topics] != list(ids):
-            raise ValueError(f"--teacher {folder}: its topics are not the same topics, in the same order, as those to be trained")
-        found = _lessons(model, [example.document for example in examples], f"teacher {folder.name}", progress)
+        own = [topic.id for topic in model.topics]
+        columns = [own.index(i) for i in ids]
+        found = _lessons(model, columns, [example.document for example in examples], f"teacher {folder.name}", progress)
         lessons = found if lessons is None else [_sum(a, b) for a, b in zip(lessons, found)]
     share = np.float32(1 / len(folders))
     lessons = [Lesson(x.topics * share, x.evidence * share, x.salience * share) for x in lessons]
@@ -46,12 +56,13 @@ def _sum(a: Lesson, b: Lesson) -> Lesson:
     return Lesson(a.topics + b.topics, a.evidence + b.evidence, a.salience + b.salience)
 
 
-def _lessons(model: Model, documents: Sequence[Document], name: str, progress: bool) -> list[Lesson]:
+def _lessons(model: Model, columns: list[int], documents: Sequence[Document], name: str, progress: bool) -> list[Lesson]:
     lessons = []
     with tqdm(total=len(documents), desc=name, unit="doc", disable=not progress, mininterval=1) as bar:
         for start in range(0, len(documents), _GROUP):
             group = documents[start : start + _GROUP]
             for scores in model.score(group, get_settings().max_batch_tokens):
-                lessons.append(Lesson(*(np.asarray(x, np.float32) for x in (scores.topics, scores.evidence, scores.salience))))
+                arrays = scores.topics[columns], scores.evidence[:, columns], scores.salience
+                lessons.append(Lesson(*(np.asarray(array, np.float32) for array in arrays)))
             bar.update(len(group))
     return lessons

@@ -39,7 +39,7 @@ from training.inputs import load_inputs
 from training.loop import Loop, LoopConfig, Prediction
 from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
 from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE, default_batch_size, default_epochs, default_freeze
-from training.teacher import teach
+from training.teacher import check_teachers, teach
 
 MAX_TITLE_TOKENS = 48
 
@@ -57,7 +57,8 @@ MAX_TITLE_TOKENS = 48
 @click.option("--window", default=128, show_default=True, type=click.IntRange(32), help="Tokens of a window.")
 @click.option("--layers", type=click.IntRange(1), help="Keep only so many of the encoder's bottom layers.")
 @click.option("--dropout", default=0.1, show_default=True, type=click.FloatRange(0, 0.9), help="Of the heads' input.")
-@click.option("--freeze", type=click.IntRange(0), help="Bottom layers to leave as they are. Default: two thirds of 6 and more.")
+@click.option("--freeze", type=click.IntRange(0),
+              help="Leave so many bottom layers as they are. Default: two thirds of 6 and more; 0 with --layers.")
 @click.option("--max-windows", type=click.IntRange(1), help="Learn from at most so many windows of a training document.")
 @click.option("--lexicon/--no-lexicon", default=True, show_default=True, help="Weigh the words beside the network.")
 @click.option("--teacher", "teachers", multiple=True, type=click.Path(path_type=Path),
@@ -98,6 +99,7 @@ def train(
         raise ValueError("--unlabelled: only a teacher can say what to learn from these rows; name one with --teacher")
     inputs = load_inputs(data, dev, topics_file, single_label, seed, unlabelled, progress=_is_first())
     topics, ids = inputs.topics, [topic.id for topic in inputs.topics]
+    check_teachers(teachers, ids, single_label)
     if output.resolve() == Path(encoder).resolve():
         raise ValueError(f"--output {output}: is the encoder's own folder; name another")
     output.mkdir(parents=True, exist_ok=True)
@@ -106,6 +108,8 @@ def train(
     module, tokenizer, heads = load_encoder(encoder)
     if layers is not None:
         keep_layers(module, layers)
+    if freeze is None and layers is not None:
+        freeze = 0  # what is left of a stack has to learn the work of the layers that are gone
     freeze = _freeze(module, freeze)
     window = longest_window(module, window)
     windows = window_config(tokenizer, window, min(MAX_TITLE_TOKENS, window // 4))
@@ -128,7 +132,7 @@ def train(
     accelerator.print(
         f"{len(train_set)} training{f', {len(more)} unlabelled' if more else ''} and {len(dev_set)} dev documents, "
         f"{len(topics)} topics, "
-        f"{tokens:,} tokens an epoch, {epochs} epochs at most, batches of {batch_size}, "
+        f"{tokens:,} tokens an epoch, {epochs} epochs at most, batches of {batch_size}, {freeze} layers frozen, "
         f"on {accelerator.device}, {accelerator.mixed_precision}"
     )
     settings = LoopConfig(
