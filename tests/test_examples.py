@@ -59,8 +59,7 @@ def test_key_sentences_mark_their_sentences() -> None:
 
 def test_a_summary_marks_sentences_where_no_key_sentences_do() -> None:
     text = "医院开展了新的筛查项目。市民可以预约。费用由政府承担！"
-    given = labels(text, summary="政府承担费用")
-    assert given[2] == 1 and max(given[:2]) < 0.5
+    assert labels(text, summary="政府承担费用") == [0, 0, 1]
     assert labels(text, summary="政府承担费用", key_sentences=("市民可以预约。",)) == [0, 1, 0]
 
 
@@ -119,13 +118,3 @@ def test_trimming_keeps_a_proof_of_each_topic(tiny_encoder: Path) -> None:
     whole = make_examples([item], ["a", "b"], tokenizer.backend_tokenizer, window_config(tokenizer, 64, 8))[0]
     for seed in range(5):
         assert (trim(whole, 3, seed).evidence.sum(axis=0) > 0).all()
-
-
-def test_trimming_keeps_the_best_of_a_summary_and_not_the_most(tiny_encoder: Path) -> None:
-    _, tokenizer, _ = load_encoder(str(tiny_encoder))
-    sentences = [f"基因筛查检测第{i}条采血染色体孕妇。" for i in range(60)]
-    config = window_config(tokenizer, 64, 8)
-    whole = make_examples([row("".join(sentences), summary=sentences[50])], [], tokenizer.backend_tokenizer, config)[0]
-    assert whole.salience[50] == 1 and whole.salience.min() > 0.5, "all are alike"
-    for seed in range(5):
-        assert trim(whole, 2, seed).salience.max() == 1

@@ -11,12 +11,13 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from serving.analysis import sentence_budget
 from serving.document import Document, split_sentences
 from serving.features import sentence_features
 from serving.reading import ReadingError, read
 from serving.windows import Window, WindowConfig, split_windows
 from training.data import DataError, Reading, Row, set_aside
-from training.rouge import relative_rouge
+from training.rouge import greedy_oracle
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,14 @@ def make_examples(
 
 
 def key_labels(document: Document, row: Row) -> np.ndarray | None:
-    """1 for the key sentences of a document; where the row has a ``summary`` instead, how much of it each sentence gives."""
+    """1 for the key sentences of a document, from the row's ``key_sentences`` or, failing those, its ``summary``."""
     sentences = document.sentence_texts()
     if row.key_sentences:
         return _marked(sentences, row.key_sentences)
     if row.summary:
-        return np.asarray(relative_rouge(sentences, row.summary), dtype=np.float32)
+        labels = np.zeros(len(sentences), dtype=np.float32)
+        labels[greedy_oracle(sentences, row.summary, sentence_budget(len(document.text)))] = 1
+        return labels
     return None
 
 
@@ -199,8 +202,7 @@ def trim(example: Example, windows: int, seed: int) -> Example:
     proofs = np.zeros((len(sentences), 0)) if example.evidence is None else np.stack(
         [example.evidence[inside].sum(axis=0) for inside in sentences]
     )
-    share = np.sum if example.row.key_sentences else np.max  # marked sentences count; shares of a summary don't add up
-    keys = [0.0 if example.salience is None else float(share(example.salience[inside], initial=0)) for inside in sentences]
+    keys = [0.0 if example.salience is None else float(example.salience[inside].sum()) for inside in sentences]
     worth = [(proofs[i].sum() + keys[i], rng.random()) for i in range(len(sentences))]
     kept = {0}
     for topic in range(proofs.shape[1]):
