@@ -5,8 +5,8 @@
 ``DIR`` is what ``training.prepare`` wrote, ``--summaries`` rows with ``text`` and ``summary``. So that a table takes an hour on
 two cores and not a day, each run learns from a fixed sample of the training part, two windows of each document, above eight
 frozen layers that are computed once, and long documents of the dev part are left out. A trick is a patch of the training code,
-made here: what does not pay costs nobody an option. A run's figures go to FILE (JSONL) when it ends, and a second call goes on
-from there.
+made in ``tricks.py``: what does not pay costs nobody an option. A run's figures go to FILE (JSONL) when it ends, and a second
+call goes on from there.
 
 topics: micro-average precision of the network; with words: the same once network and lexicon are weighed; keys: F1 of the key
 sentences. All on dev, mean and standard deviation over the seeds.
@@ -18,11 +18,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,144 +26,28 @@ sys.path.insert(0, str(ROOT))
 
 import click
 import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import average_precision_score
-from torch.nn import functional
 
-from training import calibrate, losses
+from benchmarks.tricks import FROZEN, TRICKS
+from training import calibrate
 from training.data import read_rows, read_topics
 from training.devices import make_accelerator
 from training.examples import Example, make_examples, trim
 from training.frozen import FrozenStates
 from training.frozen import freeze as freeze_layers
 from training.lexicon import fit_lexicon, lexical_logits
-from training.loop import Loop, LoopConfig
+from training.loop import LoopConfig
 from training.network import Network, load_encoder, window_config
 from training.prepare import DATA
 from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE
 from training.train import MAX_TITLE_TOKENS, dev_score
 
-FROZEN, WINDOWS, DEV_CHARACTERS, DROPOUT = 8, 2, 1_500, 0.2  # layers; of each document; of the heads, as in the model card
+WINDOWS, DEV_CHARACTERS, DROPOUT = 2, 1_500, 0.2  # of each document; of the heads, as in the model card
 FIGURES = ("topics", "with words", "keys")
-
-
-def binary_loss(logits: torch.Tensor, target: torch.Tensor, single_label: bool) -> torch.Tensor:
-    """Binary cross-entropy, the mean over topics times the root of their number."""
-    return functional.binary_cross_entropy_with_logits(logits, target) * len(target) ** 0.5
-
-
-def focal_loss(
-    logits: torch.Tensor, target: torch.Tensor, single_label: bool, positive: float = 2.0, negative: float = 2.0,
-    margin: float = 0.0,
-) -> torch.Tensor:
-    """Lin et al. 2017; with unequal exponents and a margin asymmetric loss (Ridnik et al. 2021)."""
-    p = torch.sigmoid(logits)
-    shifted = (p - margin).clamp_min(0)
-    gain = target * (1 - p) ** positive * functional.logsigmoid(logits)
-    gain = gain + (1 - target) * shifted**negative * torch.log((1 - shifted).clamp_min(1e-8))
-    return -gain.sum() / len(target) ** 0.5
-
-
-def pool_mean(self: Network, logits: torch.Tensor) -> torch.Tensor:
-    """Mean over sentences."""
-    return logits.mean(0)
-
-
-def pool_top(self: Network, logits: torch.Tensor, count: int) -> torch.Tensor:
-    """Mean of the ``count`` highest."""
-    return logits.topk(min(count, len(logits)), dim=0).values.mean(0)
-
-
-def pool_attention(self: Network, logits: torch.Tensor) -> torch.Tensor:
-    """Sentences weighed by a softmax of their scores with a learned sharpness a topic (McFee et al. 2018, "Adaptive pooling")."""
-    return (torch.softmax(logits * self.log_sharpness.exp(), dim=0) * logits).sum(0)
-
-
-class AdversarialLoop(Loop):
-    """FGM (Miyato et al. 2017): each step also learns from the inputs moved against it."""
-
-    radius = 1.0
-    moves: list[torch.Tensor] | None = None
-
-    def _above(self, states: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        states = states.float()
-        if self.moves is not None:
-            states = states + self.moves.pop(0)
-        elif torch.is_grad_enabled():
-            states.requires_grad_()
-            self.inputs.append(states)
-        return super()._above(states, *rest)
-
-    def _losses(self, examples: list[Example]) -> torch.Tensor:
-        self.inputs: list[torch.Tensor] = []
-        (super()._losses(examples) / len(examples)).backward()
-        self.moves = [self.radius * s.grad / (s.grad.norm(dim=-1, keepdim=True) + 1e-8) for s in self.inputs]
-        loss = super()._losses(examples)
-        self.moves = None
-        return loss
-
-
-class TwiceDroppedLoop(Loop):
-    """R-Drop (Liang et al. 2021): two passes with other units dropped should agree."""
-
-    weight = 1.0
-
-    def _losses(self, examples: list[Example]) -> torch.Tensor:
-        with self.accelerator.autocast():
-            passes = [self._forward(examples) for _ in range(2)]
-        total = torch.zeros(())
-        for i, example in enumerate(examples):
-            pair = [outputs[i] for outputs in passes]
-            total = total + sum(losses.document_loss(example, *output, False) for output in pair) / 2
-            a, b = (functional.logsigmoid(torch.stack([logits, -logits])) for logits, _ in pair)
-            total = total + self.weight * ((a.exp() - b.exp()) * (a - b)).sum() / 2 / len(a[0]) ** 0.5
-        return total
-
-
-@contextmanager
-def encoder_dropout(share: float, attention: bool) -> Iterator[None]:
-    """Dropout within the layers that learn, on attention weights or on outputs."""
-    original = load_encoder
-
-    def load(source: str) -> object:
-        loaded = original(source)
-        for layer in loaded[0].encoder.layer[FROZEN:]:
-            for name, module in layer.named_modules():
-                if isinstance(module, torch.nn.Dropout) and name.endswith("self.dropout") == attention:
-                    module.p = share
-        return loaded
-
-    with patch(f"{__name__}.load_encoder", load):
-        yield
-
-
-# name: (patches to be in force, the loop, settings other than the recipe's)
-TRICKS: dict[str, tuple[Callable[[], object] | None, type[Loop], dict]] = {
-    "the recipe": (None, Loop, {}),
-    "binary cross-entropy": (partial(patch.object, losses, "topic_loss", binary_loss), Loop, {}),
-    "focal loss": (partial(patch.object, losses, "topic_loss", focal_loss), Loop, {}),
-    "asymmetric loss": (
-        partial(patch.object, losses, "topic_loss", partial(focal_loss, positive=0.0, negative=4.0, margin=0.05)), Loop, {}
-    ),
-    "mean of the sentences": (partial(patch.object, Network, "pool", pool_mean), Loop, {}),
-    "top 3 sentences": (partial(patch.object, Network, "pool", lambda self, logits: pool_top(self, logits, 3)), Loop, {}),
-    "attention over sentences": (partial(patch.object, Network, "pool", pool_attention), Loop, {}),
-    "FGM": (None, AdversarialLoop, {}),
-    "R-Drop": (None, TwiceDroppedLoop, {}),
-    "dropout 0.1 in the encoder": (partial(encoder_dropout, 0.1, False), Loop, {}),
-    "attention dropout 0.1": (partial(encoder_dropout, 0.1, True), Loop, {}),
-    "same rate for all layers": (None, Loop, {"layer_decay": 1.0}),
-    "half the learning rate": (None, Loop, {"learning_rate": LEARNING_RATE / 2}),
-    "twice the learning rate": (None, Loop, {"learning_rate": LEARNING_RATE * 2}),
-    "no title in the windows": (None, Loop, {"title": 0}),
-    "windows of 64": (None, Loop, {"window": 64}),
-    "windows of 256": (None, Loop, {"window": 256}),
-    "editors' summaries beside": (None, Loop, {"summaries": True}),
-}
 
 
 class Kept(FrozenStates):
@@ -214,22 +94,24 @@ class Bench:
 
     def run(self, name: str, seed: int) -> dict[str, float]:
         """Train with a trick, and score the best epoch on dev."""
-        change, kind, settings = TRICKS[name]
+        trick = TRICKS[name]
+        settings = trick.settings
         train_set, dev_set, more, words, kept = self.examples(
             settings.get("window", 128), settings.get("title", MAX_TITLE_TOKENS)
         )
         train_set = [*train_set, *more] if settings.get("summaries") else train_set
         rate = settings.get("learning_rate", LEARNING_RATE)
-        with (change() if change else patch.object(self, "epochs", self.epochs)), tempfile.TemporaryDirectory() as folder:
+        with trick.patched(), tempfile.TemporaryDirectory() as folder:
             set_seed(seed)
             module, tokenizer, _ = load_encoder(self.encoder)
+            trick.prepare(module)
             freeze_layers(module, FROZEN)
             network = Network(module, len(self.ids), DROPOUT)
             config = LoopConfig(
                 epochs=self.epochs, learning_rate=rate, head_learning_rate=rate * HEAD_FACTOR, batch_size=16, seed=seed,
                 single_label=False, freeze=FROZEN, layer_decay=settings.get("layer_decay", LAYER_DECAY), checkpoint_every=10**9,
             )
-            loop = kind(network, tokenizer.pad_token_id, config, self.accelerator, Path(folder))
+            loop = trick.loop(network, tokenizer.pad_token_id, config, self.accelerator, Path(folder))
             loop.frozen = kept[0] if kept else Kept(loop.frozen)
             kept[:] = [loop.frozen]
             loop.run(train_set, dev_set, lambda e, p: dev_score(e, p, False), resume=False, name=name)
@@ -259,7 +141,7 @@ def main(
     lines = output.read_text("utf-8").splitlines() if output.is_file() else []
     found = {(row["trick"], row["seed"]): row for row in map(json.loads, lines)}
     bench = Bench(data, summaries, documents, epochs, encoder)
-    for name in only or [name for name, trick in TRICKS.items() if summaries or "summaries" not in trick[2]]:
+    for name in only or [name for name, trick in TRICKS.items() if summaries or "summaries" not in trick.settings]:
         for seed in range(seeds):
             if (name, seed) not in found:
                 found[name, seed] = {"trick": name, "seed": seed, **bench.run(name, seed)}

@@ -34,7 +34,6 @@ from tqdm import tqdm
 from serving.analysis import sentence_budget
 from serving.calibration import sigmoid
 from serving.document import Document
-from serving.reading import read
 from serving.settings import ROOT
 from serving.windows import collate, normalise, plan_batches
 from training.calibrate import choose_thresholds, fit_calibration
@@ -59,21 +58,23 @@ _C_LOGISTIC = (0.001, 0.003, 0.01, 0.03, 0.1)
 def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: str, json_file: Path | None) -> None:
     """Command line."""
     jieba.setLogLevel(logging.WARNING)
-    train, dev, test = (_rows(name) for name in (train_file, dev_file, test_file))
+    parts = [read_rows(name) for name in (train_file, dev_file, test_file)]
+    documents = {where: document for rows in parts for where, document in read_documents(rows).items()}
+    train, dev, test = ([row for row in rows if row.where in documents] for rows in parts)
     ids = [topic.id for topic in topics_of(train)]
     figures: dict[str, dict[str, Any]] = {}
-    features = _tfidf(train, dev, test)
+    features = _tfidf(documents, train, dev, test)
     plain, tuned = _classify(features, (train, dev, test), ids, lambda c: LinearSVC(C=c), _C_SVC)
     figures["TF-IDF + LinearSVC"] = plain
     figures["TF-IDF + LinearSVC, thresholds tuned"] = tuned
-    features = _frozen(encoder, train, dev, test)
+    features = _frozen(encoder, documents, train, dev, test)
     _, figures["frozen encoder + logistic regression, thresholds tuned"] = _classify(
         features, (train, dev, test), ids, lambda c: LogisticRegression(C=c, max_iter=1000), _C_LOGISTIC
     )
-    figures["LEAD"] = {"key_sentence_f1": _keys(test, lambda document, budget: set(range(budget)))}
-    figures["TextRank"] = {"key_sentence_f1": _keys(test, textrank)}
+    figures["LEAD"] = {"key_sentence_f1": _keys(test, documents, lambda document, budget: set(range(budget)))}
+    figures["TextRank"] = {"key_sentence_f1": _keys(test, documents, textrank)}
     if model.is_dir():
-        figures[f"{model.name} (this model)"] = evaluate(model, test, progress=True)
+        figures[f"{model.name} (this model)"] = evaluate(model, test, documents, progress=True)
     table = Table("on " + Path(test_file).name, *_COLUMNS)
     for name, row in figures.items():
         table.add_row(name, *("–" if row.get(column) is None else f"{row[column]:.3f}" for column in _COLUMNS))
@@ -82,28 +83,19 @@ def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: s
         json_file.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
-def _rows(name: str) -> list[Row]:
-    rows = read_rows(name)
-    documents = read_documents(rows)
-    return [row for row in rows if row.where in documents]
-
-
-def _text(row: Row) -> str:
-    return normalise(f"{row.title} {read(row.text, title=row.title).text}")
-
-
-def _tfidf(*parts: Sequence[Row]) -> list[Any]:
+def _tfidf(documents: dict[str, Document], *parts: Sequence[Row]) -> list[Any]:
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True, max_features=300_000)
-    first, *rest = ([_text(row) for row in rows] for rows in parts)
+    first, *rest = ([normalise(f"{row.title} {documents[row.where].text}") for row in rows] for rows in parts)
     return [vectorizer.fit_transform(first), *(vectorizer.transform(texts) for texts in rest)]
 
 
-def _frozen(encoder: str, *parts: Sequence[Row]) -> list[np.ndarray]:
+def _frozen(encoder: str, documents: dict[str, Document], *parts: Sequence[Row]) -> list[np.ndarray]:
     """Mean of a document's token vectors beside that of its first window, standardised by the first part."""
     module, tokenizer, _ = load_encoder(encoder)
     windows = window_config(tokenizer, 128, 32)
     module.eval()
-    vectors = [_embed(module, make_examples(rows, [], tokenizer.backend_tokenizer, windows), windows.pad) for rows in parts]
+    sets = [make_examples(rows, [], tokenizer.backend_tokenizer, windows, documents) for rows in parts]
+    vectors = [_embed(module, examples, windows.pad) for examples in sets]
     scaler = StandardScaler().fit(vectors[0])
     return [scaler.transform(part) for part in vectors]
 
@@ -151,10 +143,12 @@ def _classify(
     )
 
 
-def _keys(rows: Sequence[Row], choose: Callable[[Document, int], set[int]]) -> float | None:
+def _keys(
+    rows: Sequence[Row], documents: dict[str, Document], choose: Callable[[Document, int], set[int]]
+) -> float | None:
     gold, chosen = [], []
     for row in rows:
-        document = read(row.text, title=row.title)
+        document = documents[row.where]
         gold.append(set(np.flatnonzero(key_labels(document, row)).tolist()) if row.key_sentences else set())
         chosen.append(choose(document, min(sentence_budget(len(document.text)), len(document.sentences))))
     return key_sentence_f1(gold, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize
@@ -71,7 +72,8 @@ def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarr
 def choose_summary(examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
     """The redundancy weight, then the floor of a further sentence's salience, that make the best summaries."""
 
-    def value(redundancy: float, floor: float) -> float:
+    @cache  # the choices below ask for some pairs twice
+    def value(redundancy: float, floor: float) -> float | None:
         return summary_score(examples, predictions, redundancy, floor)
 
     if value(_REDUNDANCY[0], _FLOORS[0]) is None:

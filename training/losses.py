@@ -17,18 +17,16 @@ TEACHER_SHARE = 0.5  # of the loss, where a reader's label stands beside the tea
 def document_loss(example: Example, logits: torch.Tensor, sentences: torch.Tensor, single_label: bool) -> torch.Tensor:
     """Pooled ``logits`` [T] and the scores of the sentences [N, T + 1], salience last -> loss of what the row teaches."""
     total = torch.zeros((), device=logits.device)
+    share = 1.0 if example.lesson is None else 1 - TEACHER_SHARE
     if example.topics is not None:
         target = torch.from_numpy(example.topics).to(logits.device)
-        share = 1 - TEACHER_SHARE if example.lesson is not None else 1.0
         total = total + share * topic_loss(logits, target, single_label)
         if example.evidence is not None:
             marked = torch.from_numpy(example.evidence).to(logits.device)
             total = total + EVIDENCE_WEIGHT * evidence_loss(target, marked, sentences[:, :-1])
     if example.salience is not None:
         target = torch.from_numpy(example.salience).to(logits.device)
-        share = 1 - TEACHER_SHARE if example.lesson is not None else 1.0
-        loss = functional.binary_cross_entropy_with_logits(sentences[:, -1], target)
-        total = total + share * SALIENCE_WEIGHT * loss
+        total = total + share * SALIENCE_WEIGHT * functional.binary_cross_entropy_with_logits(sentences[:, -1], target)
     if example.lesson is not None:
         total = total + lesson_loss(example, logits, sentences, single_label)
     return total

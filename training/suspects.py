@@ -67,8 +67,8 @@ def main(data: str, output: Path, encoder: str, folds: int, limit: int | None) -
         sys.exit(2)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    cells, read = len(rows) * len(topics), len({suspect.where for suspect in found})
-    click.echo(f"{len(found)} of {cells:,} labels, in {read} of {len(rows)} documents, are likely wrong: {output}")
+    cells, read = len(examples) * len(topics), len({suspect.where for suspect in found})
+    click.echo(f"{len(found)} of {cells:,} labels, in {read} of {len(examples)} documents, are likely wrong: {output}")
 
 
 def out_of_fold(examples: Sequence[Example], topics: int, vocabulary: int, special: Sequence[int], folds: int) -> np.ndarray:

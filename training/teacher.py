@@ -21,19 +21,22 @@ from training.examples import Example, Lesson
 _GROUP = 64  # documents scored together
 
 
-def check_teachers(folders: Sequence[Path], ids: Sequence[str], single_label: bool) -> None:
-    """Refuse what can't teach, before anything long begins.
+def check_teachers(folders: Sequence[Path], ids: Sequence[str], single_label: bool) -> list[dict[str, str]]:
+    """Refuse what can't teach, before anything long begins. Returns the hashes of each teacher's files.
 
     Raises:
         ValueError: a teacher has other topics, or one topic a document where several are to be learned, or the reverse.
         ModelError: a folder holds no model.
     """
+    files = []
     for folder in folders:
         config = read_config(folder)
         if {topic["id"] for topic in config["topics"]} != set(ids):
             raise ValueError(f"--teacher {folder}: its topics are not the same topics as those to be trained")
         if config["single_label"] != single_label:
             raise ValueError(f"--teacher {folder}: only one of the two, teacher and model to be trained, is --single-label")
+        files.append(config["files"])
+    return files
 
 
 def teach(

@@ -99,7 +99,7 @@ def train(
         raise ValueError("--unlabelled: only a teacher can say what to learn from these rows; name one with --teacher")
     inputs = load_inputs(data, dev, topics_file, single_label, seed, unlabelled, progress=_is_first())
     topics, ids = inputs.topics, [topic.id for topic in inputs.topics]
-    check_teachers(teachers, ids, single_label)
+    taught_by = check_teachers(teachers, ids, single_label)
     if output.resolve() == Path(encoder).resolve():
         raise ValueError(f"--output {output}: is the encoder's own folder; name another")
     output.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,6 @@ def train(
         shutil.rmtree(checkpoints, ignore_errors=True)
     accelerator.wait_for_everyone()
     loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
-    taught_by = [read_config(folder)["files"] for folder in teachers]
     name = _fingerprint(
         inputs.train + inputs.dev + inputs.unlabelled, ids, settings, encoder, (windows, max_windows, dropout, taught_by)
     )
