@@ -1,65 +1,79 @@
-"""Archives: folders, zip, tar, JSONL, CSV and Parquet -> documents, streaming and in a fixed order.
+"""Inputs -> documents, streaming and in a fixed order: folders, archives, tables and single files, packed or not.
 
-Nothing is ever extracted to disk, and a member that can't be read becomes an item with an error beside the others.
+Archives inside archives are read too, to a depth. Nothing is ever extracted to disk, and a member that can't be read
+becomes an item with an error beside the others.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
+import glob
 import io
-import lzma
 import os
 import stat
-import struct
-import tarfile
-import unicodedata
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving import rows
+from serving.compression import PACKED, split_packing, unpack
+from serving.containers import BROKEN, CONTAINERS, SEEKABLE, Member, decode_name, zip_members
 from serving.errors import InputError
-from serving.rows import Item, too_large
+from serving.kinds import advice, is_archive, is_document, is_hidden, is_read, is_table, suffix_of
+from serving.mail import attachments
+from serving.reading import SUFFIXES
+from serving.rows import TABLES, Fields, Item, read_jsonl, too_large
 from serving.settings import get_settings
 
-__all__ = ["DOCUMENT_SUFFIXES", "InputError", "Item", "count", "documents", "files", "read_upload"]
+__all__ = ["DOCUMENT_SUFFIXES", "InputError", "Item", "STANDARD_INPUT", "count", "documents", "expand", "files", "read_upload"]
 
-DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xhtml")
-_DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, csv.Error, pa.ArrowException,
-    EOFError, OSError, ValueError, NotImplementedError,
-)
+DOCUMENT_SUFFIXES = tuple(SUFFIXES)
+STANDARD_INPUT = "-"
+_DAMAGE = (*BROKEN, pa.ArrowException)
+
+def expand(inputs: Iterable[str]) -> list[str]:
+    """Inputs with patterns (``data/**/*.zip``) replaced by the files they name, in order.
+
+    Raises:
+        InputError: there is no such file, or a pattern names none.
+    """
+    found: list[str] = []
+    for name in inputs:
+        if name == STANDARD_INPUT or os.path.lexists(name):
+            found.append(name)
+        elif matches := sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []:
+            found += matches
+        else:
+            raise InputError(f"no such file or folder: {name}")
+    return found
 
 
-def documents(path: Path) -> Iterator[Item]:
-    """All documents of an input, in a fixed order.
+def documents(path: Path, names: Fields = Fields()) -> Iterator[Item]:
+    """All documents of an input, in a fixed order; ``-`` is JSONL from standard input.
 
     Raises:
         InputError: no such file, not a kind that is read, or damaged as a whole; what came before the damage is given.
     """
-    if path.is_dir():
-        yield from _folder(path)
-        return
-    if not path.is_file():
+    if str(path) == STANDARD_INPUT:
+        yield from read_jsonl(sys.stdin.buffer, "stdin", names)
+    elif path.is_dir():
+        yield from _folder(path, names)
+    elif not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    name = path.name.lower()
-    reader = next((read for suffix, read in _READERS.items() if name.endswith(suffix)), None)
-    if reader is None:
-        raise InputError(f"{path}: not a kind of input that is read here: use a folder, {', '.join(_READERS)}")
-    try:
-        yield from reader(path)
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{path}: can't be read: {error.strerror}") from error
-    except _DAMAGE as error:
-        raise InputError(f"{path}: damaged or not what its name says ({error}); fetch it again") from error
+    else:
+        name = decode_name(os.fsencode(path.name))
+        if not is_read(name):
+            kinds = f"a folder, {', '.join((*CONTAINERS, *TABLES, *SUFFIXES))} (packed: {', '.join(PACKED[:4])})"
+            raise InputError(f"{path}: not a kind of input that is read here: {advice(name) or f'use {kinds}'}")
+        try:
+            with _opened(path) as stream:
+                yield from _items(name, stream, name if is_table(name) else "", 0, names)
+        except InputError as error:
+            raise InputError(f"{path}: {str(error).removeprefix(f'{name}: ')}") from error
+        except _DAMAGE as error:
+            raise InputError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def count(path: Path) -> int | None:
@@ -67,10 +81,10 @@ def count(path: Path) -> int | None:
     name = path.name.lower()
     try:
         if path.is_dir():
-            return sum(1 for _ in files(path))
+            return _count(file.name for file in files(path))
         if name.endswith(".zip"):
-            with zipfile.ZipFile(path) as file:
-                return sum(1 for _ in _zip_documents(file))
+            with path.open("rb") as file:
+                return _count(member.name for member in zip_members(file))
         if name.endswith(".parquet"):
             return pq.read_metadata(path).num_rows
         return 1 if name.endswith(DOCUMENT_SUFFIXES) else None
@@ -78,142 +92,143 @@ def count(path: Path) -> int | None:
         return None
 
 
+def _count(names: Iterable[str]) -> int | None:
+    total = 0
+    for name in names:
+        if is_archive(name):
+            return None
+        total += is_document(name)
+    return total
+
+
 def read_upload(name: str, content: bytes) -> Iterator[Item]:
     """The documents of an uploaded file: itself, or the members of a zip, unpacked one by one as they are taken."""
-    if name.lower().endswith(".zip"):
-        try:
-            yield from _zip(io.BytesIO(content))
-        except _DAMAGE as error:
-            yield Item(name, error=f"the zip is damaged ({error}); send it again")
-    else:
-        yield _limited(name, io.BytesIO(content))
-
-
-def _is_document(name: str) -> bool:
-    base = name.rsplit("/", 1)[-1].lower()
-    return base.endswith(DOCUMENT_SUFFIXES) and not base.startswith(".") and "__MACOSX/" not in name
+    if not name.lower().endswith(".zip"):
+        yield from _document(name, io.BytesIO(content), name, 0, Fields())
+        return
+    try:
+        for member in zip_members(io.BytesIO(content)):
+            if is_document(member.name):
+                yield from _member(member, "", 0, Fields())
+    except InputError as error:
+        yield Item(name, error=str(error))
+    except _DAMAGE as error:
+        yield Item(name, error=f"the zip is damaged ({error}); send it again")
 
 
 def files(folder: Path, onerror: Callable[[OSError], Any] | None = None) -> Iterator[Path]:
-    """Document files below a folder, in a fixed order; ``onerror`` hears of folders that can't be listed."""
+    """Files below a folder but hidden ones, in a fixed order; ``onerror`` hears of folders that can't be listed."""
     for root, folders, names in os.walk(folder, onerror=onerror):
-        folders.sort()
-        for name in sorted(names):
-            if _is_document(name):
-                yield Path(root) / name
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield from (Path(root) / name for name in folders if (Path(root) / name).is_symlink())
+        yield from (Path(root) / name for name in sorted(names) if not is_hidden(name))
 
 
-def _folder(folder: Path) -> Iterator[Item]:
+def _folder(folder: Path, names: Fields) -> Iterator[Item]:
     unlisted: list[OSError] = []
     for path in files(folder, unlisted.append):
-        yield _file(path, _decode_name(os.fsencode(path.relative_to(folder).as_posix())))
+        where = decode_name(os.fsencode(path.relative_to(folder).as_posix()))
+        if path.is_dir():
+            yield Item(where, error="a link to a folder, which is not followed", member=where)
+        elif not is_read(where):
+            yield _unread(where)
+        else:
+            yield from _within(where, lambda path=path: _opened(path), 0, names)  # type: ignore[misc]
     for error in unlisted:
-        yield Item(_decode_name(os.fsencode(error.filename)), error=f"folder can't be read: {error.strerror}")
+        yield Item(decode_name(os.fsencode(error.filename)), error=f"folder can't be read: {error.strerror}")
 
 
-def _file(path: Path, id: str) -> Item:
+def _opened(path: Path) -> IO[bytes]:
+    if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would be waited for for ever
+        raise InputError("not an ordinary file")
+    return path.open("rb")
+
+
+def _within(where: str, open_: Callable[[], IO[bytes]], depth: int, names: Fields) -> Iterator[Item]:
+    """Documents of a file inside of something, for which a failure is one line among others."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would be waited for for ever
-            return Item(id, error="not an ordinary file")
-        with path.open("rb") as stream:
-            return _limited(id, stream)
-    except OSError as error:
-        return Item(id, error=f"can't be read: {error.strerror}")
-
-
-def _limited(name: str, stream: IO[bytes]) -> Item:
-    """Read a member, at most the allowed bytes whatever its header claims."""
-    limit = get_settings().max_file_bytes
-    with stream:
-        content = stream.read(limit + 1)
-    return Item(name, error=too_large(limit)) if len(content) > limit else Item(name, content)
-
-
-def _decode_name(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("gb18030", "replace")
-
-
-def _member_name(name: str) -> str:
-    """One spelling of a name: macOS stores é as two characters, and ``tar c .`` puts ./ in front."""
-    return unicodedata.normalize("NFC", name).removeprefix("./")
-
-
-def _zip(source: Path | IO[bytes]) -> Iterator[Item]:
-    with zipfile.ZipFile(source) as file:
-        for info, name in _zip_documents(file):
-            yield _zip_member(file, info, name)
-
-
-def _zip_documents(file: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, str]]:
-    for info in file.infolist():
-        name = _zip_name(info)
-        if not info.is_dir() and _is_document(name):
-            yield info, name
-
-
-def _zip_member(file: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Item:
-    if info.flag_bits & 0x1:
-        return Item(name, error="encrypted: unpack it with its password first")
-    try:
-        return _limited(name, file.open(info))
+        with open_() as stream:
+            yield from _items(where, stream, where, depth, names)
+    except InputError as error:
+        yield Item(where, error=str(error).removeprefix(f"{where}: "), member=where)
     except NotImplementedError as error:  # Deflate64, which Windows uses for large members
-        return Item(name, error=f"packed in a way that is not read here ({error}): unpack it, and score the folder")
+        yield Item(where, error=f"packed in a way that is not read here ({error}): unpack it, and score the folder", member=where)
     except _DAMAGE as error:
-        return Item(name, error=f"damaged inside the zip: {error}")
+        stated = error.strerror if isinstance(error, OSError) and error.strerror else error
+        where_damaged = "damaged inside the archive" if depth else "can't be read"
+        yield Item(where, error=f"{where_damaged}: {stated}", member=where)
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """Windows writes Chinese names in GB18030 without saying so; zipfile takes those for cp437."""
-    name = info.filename
-    if not info.flag_bits & 0x800:
-        try:
-            raw = name.encode("cp437")
-        except UnicodeEncodeError:  # taken from the extra field for Unicode names
-            raw = name.encode()
-        name = _decode_name(raw)
-        # Bytes that are UTF-8 of Latin, Greek or Arabic letters only are far more often two-byte Chinese.
-        if all(c < "\u0300" or "\u036f" < c < "\u0800" for c in name) and not name.isascii():
-            name = raw.decode("gb18030", "replace")
-    return _member_name(name.replace("\\", "/"))  # some tools on Windows write \ between folders
+def _items(name: str, stream: IO[bytes], where: str, depth: int, names: Fields) -> Iterator[Item]:
+    """Documents of a stream of a kind that its name tells; ``where`` leads to it from the input, "" for the input itself."""
+    bare, packing = split_packing(name)
+    suffix = suffix_of(bare)
+    at_top = depth == 0 and where in ("", name)
+    if suffix in SUFFIXES:
+        yield from _document(where or name, unpack(stream, packing) if packing else stream, bare, depth, names)
+        return
+    try:
+        if packing:
+            stream = unpack(stream, packing)
+        if suffix in SEEKABLE and (packing or depth):  # members can be sought in only by unpacking them again
+            stream = _held(stream)
+        if suffix in TABLES:
+            yield from TABLES[suffix](stream, where or name, names)
+        else:
+            if depth > get_settings().max_depth:
+                raise InputError(f"an archive inside {depth} others: unpack it, or set WENZHAI_MAX_DEPTH higher")
+            for member in CONTAINERS[suffix](stream if hasattr(stream, "peek") else io.BufferedReader(stream)):  # type: ignore
+                yield from _member(member, f"{where}/" if where else "", depth + 1, names)
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        then = "fetch it again" if at_top else "what came before is scored"
+        raise InputError(f"{name}: damaged or not what its name says ({error}); {then}") from error
 
 
-class _Stream:
-    """A tar's bytes; remembers what was read last, which tells the end of an archive from a damaged header."""
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._raw, self.last = raw, b""
-        self.seek, self.tell = raw.seek, raw.tell
-
-    def read(self, size: int = -1) -> bytes:
-        """As of a file."""
-        self.last = self._raw.read(size)
-        return self.last
-
-
-def _tar(path: Path) -> Iterator[Item]:
-    with path.open("rb") as probe:
-        packed = probe.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rb") if packed else path.open("rb") as raw:
-        stream: Any = _Stream(raw)  # type: ignore[arg-type]
-        with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape") as file:
-            while (member := file.next()) is not None:
-                file.members.clear()  # tarfile would keep a record of every member
-                name = _member_name(_decode_name(member.name.encode("utf-8", "surrogateescape")))
-                if member.isfile() and _is_document(name):
-                    yield _limited(name, file.extractfile(member))  # type: ignore[arg-type]
-            # tarfile takes a damaged header, or none, for the end; the end is a block of zeros.
-            if stream.last != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"breaks off, or is damaged, at byte {file.offset}")
-        while raw.read(1 << 20):  # gzip checks its sum at the very end
-            pass
+def _member(member: Member, prefix: str, depth: int, names: Fields) -> Iterator[Item]:
+    where = prefix + member.name
+    if is_hidden(member.name.rsplit("/", 1)[-1]) or "__MACOSX/" in where:
+        return
+    if member.error or member.open is None:
+        yield Item(where, error=member.error, member=where)
+    elif not is_read(member.name):
+        yield _unread(where)
+    else:
+        yield from _within(where, member.open, depth, names)
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Item]]] = {
-    ".zip": _zip, ".tar": _tar, ".tar.gz": _tar, ".tgz": _tar,
-    ".jsonl": rows.read_jsonl, ".jsonl.gz": rows.read_jsonl, ".ndjson": rows.read_jsonl,
-    ".csv": rows.read_csv, ".parquet": rows.read_parquet,
-    **dict.fromkeys(DOCUMENT_SUFFIXES, lambda path: iter([_file(path, _decode_name(os.fsencode(path.name)))])),
-}
+def _document(where: str, stream: IO[bytes], name: str, depth: int, names: Fields) -> Iterator[Item]:
+    item = _limited(where, stream, name)
+    yield item
+    if item.format == "eml" and not item.error:
+        for attached, content in attachments(bytes(item.content)):  # type: ignore[arg-type]
+            if depth >= get_settings().max_depth:
+                yield Item(f"{where}/{attached}", error="attached too deep", member=f"{where}/{attached}")
+            else:
+                member = Member(attached.replace("/", "_"), lambda content=content: io.BytesIO(content))  # type: ignore[misc]
+                yield from _member(member, f"{where}/", depth + 1, names)
+
+
+def _limited(where: str, stream: IO[bytes], name: str) -> Item:
+    """Read a document, at most the allowed bytes whatever its header claims."""
+    limit = get_settings().max_file_bytes
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        return Item(where, error=too_large(limit), member=where)
+    return Item(where, content, format=SUFFIXES.get(suffix_of(name), "auto"), member=where)
+
+
+def _held(stream: IO[bytes]) -> IO[bytes]:
+    """An archive that must be read from its end, in memory."""
+    limit = get_settings().max_nested_bytes
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(f"an archive inside an archive, larger than {limit} bytes: unpack it first")
+    return io.BytesIO(content)
+
+
+def _unread(where: str) -> Item:
+    if advice(where):
+        return Item(where, error=f"not a kind of document that is read here: {advice(where)}", member=where)
+    return Item(where, ignored=True, member=where)

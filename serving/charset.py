@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
 
 from serving.errors import ReadingError
 
@@ -25,12 +26,24 @@ _COMMON = frozenset(
 )
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_-]{2,20})", re.IGNORECASE)
 _SAMPLE = 65_536
-# Formats that are no text, by their first bytes.
+# Formats that are no text, by their first bytes, and what to do with such a file.
+_UNPACK, _OCR = "unpack it first", "run OCR on it first"
 _BINARY = (
-    (b"%PDF", "a PDF"), (b"PK\x03\x04", "a zip or Office file"), (b"\xd0\xcf\x11\xe0", "an old Office file"),
-    (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"), (b"GIF8", "a picture"), (b"\x1f\x8b", "a gzip file"),
-    (b"Rar!", "a RAR file"), (b"7z\xbc\xaf", "a 7z file"),
+    (b"%PDF", "a PDF", "give the format pdf, or auto"),
+    (b"PK\x03\x04", "a zip or Office file", "unpack a zip; save a workbook or slides as PDF"),
+    (b"\xd0\xcf\x11\xe0", "an old Office file", "save it as DOCX or PDF"),
+    (b"\x89PNG", "a picture", _OCR), (b"\xff\xd8\xff", "a picture", _OCR), (b"GIF8", "a picture", _OCR),
+    (b"\x1f\x8b", "a gzip file", _UNPACK), (b"Rar!", "a RAR file", _UNPACK), (b"7z\xbc\xaf", "a 7z file", _UNPACK),
 )
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd\ue000\ue001]"
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LINE_ENDS = re.compile("\r\n?|[\x0b\f\x85\u2028\u2029]")
+# A few replacement characters are a scar of some earlier conversion; more means that the text is not what was written.
+_MAX_REPLACED_SHARE = 0.02
+_DOUBTFUL_BYTES = 40
+_WIDE = ("utf8", "utf16", "utf32", "gb", "big5", "cp936", "cp950", "hz", "iso2022")  # encodings that can write Chinese
 
 
 def decode(data: bytes) -> str:
@@ -39,9 +52,9 @@ def decode(data: bytes) -> str:
     Raises:
         ReadingError: the bytes are no text, or in none of the encodings.
     """
-    for magic, name in _BINARY:
+    for magic, name, advice in _BINARY:
         if data.startswith(magic):
-            raise ReadingError(f"this is {name}, not text: extract the text first (txt, Markdown or HTML)")
+            raise ReadingError(f"this is {name}, not text: {advice}")
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             return _decode_bom(data, bom, encoding)
@@ -52,6 +65,60 @@ def decode(data: bytes) -> str:
     if text is not None:
         return text
     return _best_of_legacy(data)
+
+
+def decode_declared(data: bytes, declared: str) -> str:
+    """Decode bytes that came with the name of an encoding, which may be wrong, unknown or empty.
+
+    Raises:
+        ReadingError: the bytes are no text, or in none of the encodings.
+    """
+    name = re.sub(r"[^a-z0-9]", "", declared.lower())
+    gb, big5 = name in ("gb2312", "gbk", "cp936", "gb231280"), name in ("big5", "cp950")
+    try:
+        told = data.decode("gb18030" if gb else "big5hkscs" if big5 else declared)
+    except (LookupError, ValueError):
+        return decode(data)
+    if data.isascii():  # HZ and ISO-2022 are Chinese in seven bits
+        return told
+    try:
+        found = decode(data)
+    except ReadingError:
+        return told
+    if not name.startswith(_WIDE):
+        return found
+    if found == _try(data, "utf-8") and re.search("[\u4e00-\u9fff]", found):  # nothing is UTF-8 of Chinese by chance
+        return found
+    # A few characters are not enough to doubt a declaration.
+    better = _score(found[:_SAMPLE]) > _score(told[:_SAMPLE]) + 0.15
+    return found if better and len(data) >= _DOUBTFUL_BYTES else told
+
+
+def characters(text: str, removed: Counter[str]) -> str:
+    """Drop BOM, NUL and control characters, make line ends \\n, and refuse text that was decoded wrongly."""
+    text = without_surrogates(text)
+    replaced = text.count("\ufffd")
+    if is_misdecoded(text):
+        raise ReadingError(
+            f"the content was decoded with the wrong encoding ({replaced} replacement characters): send the original bytes, "
+            "or text decoded with the right one"
+        )
+    removed["undecodable_characters"] += replaced
+    text = _LINE_ENDS.sub("\n", text.removeprefix("\ufeff"))
+    cleaned = _INVISIBLE.sub("", text)
+    removed["control_characters"] += len(text) - len(cleaned) - replaced
+    return cleaned
+
+
+def without_surrogates(text: str) -> str:
+    """Halves of surrogate pairs, which no file can hold, become replacement characters."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def is_misdecoded(text: str) -> bool:
+    """Whether so many replacement characters are in it that it was decoded wrongly."""
+    replaced = text.count("\ufffd")
+    return replaced > max(2, len(text) * _MAX_REPLACED_SHARE) or (replaced > 0 and replaced * 4 > len(text.strip()))
 
 
 def _decode_bom(data: bytes, bom: bytes, encoding: str) -> str:

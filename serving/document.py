@@ -44,7 +44,7 @@ class Sentence(NamedTuple):
 class Document:
     """One document, ready for the model.
 
-    ``text`` is the body in its own script. ``warnings`` names what was removed on the way, as ``kind: count``.
+    ``text`` is the body in its own script. ``warnings`` names what was removed or not read, as ``kind: count``.
     """
 
     text: str

@@ -55,7 +55,7 @@ _SITE_SUFFIX = re.compile(
 
 @dataclass
 class Extracted:
-    """Plain text in lines, what the page says of itself, and counts of what was removed."""
+    """Plain text in lines, what the page says of itself, and counts of what was removed, or is worth a warning else."""
 
     text: str
     title: str = ""
@@ -64,6 +64,7 @@ class Extracted:
     category: str = ""
     tags: str = ""
     removed: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
 
 
 def looks_like_html(text: str) -> bool:
@@ -76,8 +77,8 @@ def is_page(text: str) -> bool:
     return bool(_PAGE.search(text[:2000]))
 
 
-def from_html(text: str) -> Extracted:
-    """A page, or a fragment, to lines."""
+def from_html(text: str, *, find_article: bool = True) -> Extracted:
+    """A page, or a fragment, to lines; of a page only its article, unless told that all of it is the document."""
     text, removed = mend(text)
     tree = LexborHTMLParser(text)
     result = _stated(tree)
@@ -87,7 +88,7 @@ def from_html(text: str) -> Extracted:
         return result
     removed["images"] += len(root.css("img"))
     result.text, unseen = _walk(root, removed)
-    if is_page(text):
+    if find_article and is_page(text):
         for node in unseen:
             node.decompose()
         _article(tree, result)

@@ -1,7 +1,8 @@
 """What a run of the batch command has done: in its output folder, so that a second start goes on from there.
 
-``part-000042.parquet`` is there whole or not at all, and says that its documents are done. ``.progress`` holds what the
-run was begun with, and the errors and counts of each part, which are written before the part itself.
+``part-00000-000042.parquet`` (of the first input, its 43rd) is there whole or not at all, and says that its documents are
+done. ``.progress`` holds what the run was begun with, and the counts and errors of each part, which are written before
+the part itself.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,23 @@ except ImportError:  # Windows: there two runs into one folder are not kept apar
     fcntl = None  # type: ignore[assignment]
 
 from serving.errors import InputError
-from serving.results import FRESH, WRITERS, Rows, write_jsonl, write_whole
+from serving.parts import Key, Part
+from serving.results import FRESH, SCHEMAS, WRITERS, Rows, topic_rows, write_jsonl, write_whole
 
-_PART = re.compile(rf"part-(\d{{6,}})\.({'|'.join(WRITERS)})")
-ERRORS = "errors.jsonl"
+_PART = re.compile(rf"part-(\d{{5,}})-(\d{{6,}})\.({'|'.join(WRITERS)})")
+ERRORS, RUN = "errors.jsonl", "run.json"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Totals:
-    """What all parts hold: documents, and how many of them have each topic."""
+    """What all parts hold: documents found, scored, reprints and errors, and how many documents have each topic."""
 
-    documents: int
-    topics: Counter[str]
+    found: int = 0
+    documents: int = 0
+    duplicates: int = 0
+    unscored: int = 0
+    errors: int = 0
+    topics: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,17 @@ class Progress:
 
     output: Path
     kind: str
+    rows: str = "document"
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """Where the state lies."""
         return self.output / ".progress"
+
+    @property
+    def index(self) -> Path:
+        """The index of documents that reprints point to."""
+        return self.folder / "originals.sqlite"
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -53,8 +66,8 @@ class Progress:
         Raises:
             InputError: another run is at work there.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "lock").open("w") as lock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
             if fcntl is not None:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however that ends
@@ -70,70 +83,102 @@ class Progress:
         """
         self.sweep()
         parts = [path for path in self.output.iterdir() if _PART.fullmatch(path.name)]
-        state = self._folder / "run.json"
+        state = self.folder / "begun.json"
         if parts and not restart:
             advice = "use --restart, which deletes them, or another folder"
             if not state.is_file():
                 raise InputError(f"{self.output} holds results that this command did not begin: {advice}")
-            if state.read_text("utf-8") != json.dumps(identity):
-                raise InputError(f"{self.output} holds results of other or changed inputs, model or options: {advice}")
+            before = json.loads(state.read_text("utf-8"))
+            if before != json.loads(json.dumps(identity)):
+                changed = ", ".join(name for name in identity if before.get(name) != identity[name]) or "options"
+                raise InputError(f"{self.output} holds results that were begun with other or changed {changed}: {advice}")
             return
-        for old in [*parts, *self._folder.glob("*.json*"), self.output / ERRORS]:
+        index = self.folder.glob(f"{self.index.name}*")
+        for old in [*parts, *self.folder.glob("*.json*"), *index, self.output / ERRORS, self.output / RUN]:
             old.unlink(missing_ok=True)
         write_whole(state, lambda path: path.write_text(json.dumps(identity), "utf-8"))
 
     def sweep(self) -> None:
         """Remove what a killed run was just writing."""
-        for folder in (self.output, self._folder):
+        for folder in (self.output, self.folder):
             for path in folder.glob(f".*{FRESH}"):
-                if path.name.startswith((".part-", ".errors", ".counts-", ".run")):
+                if path.name.startswith((".part-", ".errors", ".done-", ".run", ".begun")):
                     path.unlink(missing_ok=True)
 
-    def done(self) -> dict[int, int]:
+    def done(self) -> dict[Key, int]:
         """Parts that are done -> documents and errors in each."""
-        found = {}
+        return {key: self._state(key)["found"] for key in self._keys()}
+
+    def check(self, part: Part) -> None:
+        """Raise InputError if a part of what can't be looked at before is not what was scored."""
+        if part.digest and part.digest != self._state(part.key)["digest"]:
+            raise InputError(
+                f"standard input is not what {self.output} was begun with: pipe the same in, or use --restart or another folder"
+            )
+
+    def save(self, part: Part, rows: Rows, errors: Rows) -> None:
+        """Write one part; the part itself comes last."""
+        state = {
+            "found": len(part.items), "documents": len(rows), "digest": part.digest, "errors": errors,
+            "duplicates": sum(row["duplicate_of"] is not None for row in rows),
+            "unscored": sum(row["topics"] is None for row in rows),
+            "topics": Counter(topic["id"] for row in rows for topic in row["topics"] or ()),
+        }
+        name = _name(part.key)
+        kept = list(topic_rows(rows)) if self.rows == "topic" else rows
+        write_whole(
+            self.folder / f"done-{name}.json", lambda path: path.write_text(json.dumps(state, ensure_ascii=False), "utf-8")
+        )
+        write_whole(self.output / f"part-{name}.{self.kind}", lambda path: WRITERS[self.kind](path, kept, SCHEMAS[self.rows]))
+
+    def finish(self, problems: Rows, run: dict[str, Any]) -> Totals:
+        """Gather all errors in errors.jsonl, those of whole inputs first, and write run.json: -> what all parts hold."""
+        totals = Totals(errors=len(problems))
+
+        def write(path: Path) -> None:
+            write_jsonl(path, problems)
+            with path.open("a", encoding="utf-8", newline="\n") as file:
+                for key in sorted(self._keys()):
+                    state = self._state(key)
+                    totals.topics.update(state["topics"])
+                    totals.errors += len(state["errors"])
+                    for name in ("found", "documents", "duplicates", "unscored"):
+                        setattr(totals, name, getattr(totals, name) + state[name])
+                    file.writelines(json.dumps(error, ensure_ascii=False) + "\n" for error in state["errors"])
+
+        write_whole(self.output / ERRORS, write)
+        scored = totals.documents - totals.unscored
+        counts = {
+            "found": totals.found, "scored": scored, "duplicates": totals.duplicates, "duplicates_skipped": totals.unscored,
+            "errors": totals.errors, "parts": len(list(self._keys())), "topics": dict(totals.topics.most_common()),
+        }
+        self.record({**run, "state": "finished", "counts": {**counts, **run.get("counts", {})}})
+        return totals
+
+    def record(self, run: dict[str, Any]) -> None:
+        """Write run.json."""
+        text = json.dumps(run, ensure_ascii=False, indent=1) + "\n"
+        write_whole(self.output / RUN, lambda path: path.write_text(text, "utf-8"))
+
+    def recorded(self) -> dict[str, Any]:
+        """What run.json says."""
+        try:
+            return json.loads((self.output / RUN).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def _keys(self) -> Iterator[Key]:
         for path in self.output.iterdir():
             match = _PART.fullmatch(path.name)
             if match:
-                found[int(match[1])] = self._counts(int(match[1]))["found"]
-        return found
+                yield Key(int(match[1]), int(match[2]))
 
-    def save(self, number: int, rows: Rows, errors: Rows) -> None:
-        """Write one part; the part itself comes last."""
-        topics = Counter(topic["id"] for row in rows for topic in row["topics"])
-        counts = {"found": len(rows) + len(errors), "documents": len(rows), "topics": topics}
-        write_whole(self._folder / f"errors-{number:06d}.jsonl", lambda path: write_jsonl(path, errors))
-        write_whole(self._folder / f"counts-{number:06d}.json", lambda path: path.write_text(json.dumps(counts), "utf-8"))
-        write_whole(self.output / f"part-{number:06d}.{self.kind}", lambda path: WRITERS[self.kind](path, rows))
-
-    def finish(self, problems: Rows) -> int:
-        """Gather all errors in errors.jsonl, those of whole inputs first; returns how many there are."""
-        total = 0
-
-        def write(path: Path) -> None:
-            nonlocal total
-            with path.open("w", encoding="utf-8", newline="\n") as file:
-                for row in problems:
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    total += 1
-                for number in sorted(self.done()):
-                    for line in (self._folder / f"errors-{number:06d}.jsonl").read_text("utf-8").split("\n")[:-1]:
-                        file.write(line + "\n")
-                        total += 1
-
-        write_whole(self.output / ERRORS, write)
-        return total
-
-    def totals(self) -> Totals:
-        """Over all parts."""
-        counts = [self._counts(number) for number in self.done()]
-        topics: Counter[str] = Counter()
-        for part in counts:
-            topics.update(part["topics"])
-        return Totals(sum(part["documents"] for part in counts), topics)
-
-    def _counts(self, number: int) -> dict[str, Any]:
+    def _state(self, key: Key) -> dict[str, Any]:
         try:
-            return json.loads((self._folder / f"counts-{number:06d}.json").read_text("utf-8"))
+            return json.loads((self.folder / f"done-{_name(key)}.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{self._folder} is damaged ({error}): use --restart, or another folder") from error
+            raise InputError(f"{self.folder} is damaged ({error}): use --restart, or another folder") from error
+
+
+def _name(key: Key) -> str:
+    return f"{key.input:05d}-{key.number:06d}"

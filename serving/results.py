@@ -1,11 +1,14 @@
-"""Analyses -> files: Parquet with nested columns, JSONL with the JSON of the service, CSV for a spreadsheet."""
+"""Rows of results -> files: Parquet with nested columns, JSONL, CSV for a spreadsheet.
+
+A row is a document, or a document and topic.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _QUOTE = [("text", pa.string()), ("offset", pa.int32()), ("length", pa.int32())]
-SCHEMA = pa.schema([
-    ("id", pa.string()),
+_ORIGIN = [
+    ("id", pa.string()),            # as the row states it, or where the document was found
+    ("input", pa.string()),         # as given on the command line
+    ("member", pa.string()),        # the document's place within the input
     ("title", pa.string()),
+    ("date", pa.string()),          # as stated: 2025-03-01 where it could be read
+    ("source", pa.string()),
+    ("sha256", pa.string()),        # of the document as found
+    ("script", pa.string()),        # ISO 15924: Hans, Hant, Hani, Latn, Zyyy
+    ("length", pa.int32()),         # code points of the cleaned text
+    ("duplicate_of", pa.string()),  # id of the first document that this one reprints
+]
+DOCUMENTS = pa.schema([
+    *_ORIGIN,
     ("topics", pa.list_(pa.struct([
         ("id", pa.string()), ("name", pa.string()), ("score", pa.float64()),
         ("evidence", pa.list_(pa.struct([*_QUOTE, ("score", pa.float64())]))),
@@ -27,41 +41,76 @@ SCHEMA = pa.schema([
     ("model", pa.string()),
     ("text", pa.string()),
 ])
+TOPICS = pa.schema([
+    *_ORIGIN, ("topic", pa.string()), ("topic_name", pa.string()), ("score", pa.float64()),
+    ("evidence", pa.string()), ("evidence_offset", pa.int32()), ("evidence_length", pa.int32()), ("model", pa.string()),
+])
+SCHEMAS = {"document": DOCUMENTS, "topic": TOPICS}
 Rows = Sequence[dict[str, Any]]
 FRESH = ".new"  # ends the name of a file that is being written
 
 
-def write_parquet(path: Path, rows: Rows) -> None:
-    """One row a document; offsets count code points of ``text``, which is null unless asked for."""
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), path, compression="zstd")
+def topic_rows(rows: Rows) -> Iterator[dict[str, Any]]:
+    """A row for each topic of each document, with its first evidence."""
+    for row in rows:
+        origin = {name: row.get(name) for name, _ in _ORIGIN}
+        for topic in row["topics"] or ():
+            quote = next(iter(topic["evidence"]), {})
+            yield {
+                **origin, "topic": topic["id"], "topic_name": topic["name"], "score": topic["score"],
+                "evidence": quote.get("text"), "evidence_offset": quote.get("offset"), "evidence_length": quote.get("length"),
+                "model": row["model"],
+            }
 
 
-def write_jsonl(path: Path, rows: Rows) -> None:
+def write_parquet(path: Path, rows: Rows, schema: pa.Schema) -> None:
+    """Zstandard-packed; offsets count code points of ``text``, which is null unless asked for."""
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, compression="zstd")
+
+
+def write_jsonl(path: Path, rows: Rows, schema: pa.Schema | None = None) -> None:
     """One JSON object a line."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def write_csv(path: Path, rows: Rows) -> None:
-    """id, title, topics joined by |, their scores, the first evidence of each, the summary; with a BOM for Excel."""
+def write_csv(path: Path, rows: Rows, schema: pa.Schema) -> None:
+    """With a BOM for Excel. Topics of a document are joined by |, as are their scores and the first evidence of each."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "title", "topics", "scores", "evidence", "summary", "model"])
-        for row in rows:
-            topics = row["topics"]
-            writer.writerow([
-                row["id"], row["title"], "|".join(t["id"] for t in topics), "|".join(f"{t['score']:.4f}" for t in topics),
-                "|".join(t["evidence"][0]["text"] if t["evidence"] else "" for t in topics), row["summary"]["text"], row["model"],
-            ])
+        flat = schema is TOPICS
+        found = ["topics", "scores", "evidence", "summary", "warnings", "model"]
+        names = TOPICS.names if flat else [*DOCUMENTS.names[: len(_ORIGIN)], *found]
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows if flat else map(_flat, rows))
 
 
-WRITERS: dict[str, Callable[[Path, Rows], None]] = {"parquet": write_parquet, "jsonl": write_jsonl, "csv": write_csv}
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    topics = row["topics"] or ()
+    return {
+        **row, "topics": "|".join(t["id"] for t in topics), "scores": "|".join(f"{t['score']:.4f}" for t in topics),
+        "evidence": "|".join(t["evidence"][0]["text"] if t["evidence"] else "" for t in topics),
+        "summary": row["summary"]["text"] if row["summary"] else "", "warnings": "|".join(row["warnings"]),
+    }
+
+
+WRITERS: dict[str, Callable[[Path, Rows, pa.Schema], None]] = {
+    "parquet": write_parquet, "jsonl": write_jsonl, "csv": write_csv,
+}
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the place, flush to disk, then rename: a killed run leaves a whole file or none."""
+    """Write beside the place, flush to disk, then rename: a killed run, or a power cut, leaves a whole file or none."""
     fresh = path.with_name(f".{path.name}{FRESH}")
     write(fresh)
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
+    _flush(fresh)
     fresh.replace(path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from serving import archive, openapi
 from serving.http import fail
+from serving.reading import FILES, kind_of
 from serving.schema import InfoResponse, Options, TopicDescription, TopicsResponse
 from serving.settings import get_settings
 
@@ -38,6 +39,11 @@ class Source(NamedTuple):
     format: str = "auto"
     title: str = ""
     error: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is no text: its characters can be counted only once it has been read."""
+        return self.format in FILES
 
 
 async def index(request: Request) -> Response:
@@ -132,7 +138,8 @@ def _unpack(uploads: list[tuple[str, bytes]]) -> list[Source] | str:
     size = 0
     for name, content in uploads:
         for item in archive.read_upload(name, content):
-            sources.append(Source(item.id, item.content, "auto", item.title, item.error))
+            format = kind_of(item.content, item.format) if isinstance(item.content, bytes) else item.format
+            sources.append(Source(item.id, item.content, format, item.title, item.error))
             size += len(item.content)
             if len(sources) > settings.max_documents:
                 return f"more than {settings.max_documents} documents"

@@ -76,7 +76,7 @@ class Analysis(_Answer):
     title: str
     topics: list[TopicResult] | SkipJsonSchema[None] = Field(None, json_schema_extra=_no_default)
     summary: Summary | SkipJsonSchema[None] = Field(None, json_schema_extra=_no_default)
-    warnings: list[str] = Field(description="what reading removed, as 'kind: count'")
+    warnings: list[str] = Field(description="what reading removed, or could not read, as 'kind: count'")
     model: str = Field(description="name@version of the model")
     text: str | SkipJsonSchema[None] = Field(
         None, description="the cleaned text, with include_text", json_schema_extra=_no_default

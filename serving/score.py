@@ -1,19 +1,28 @@
 """Score whole archives, and go on where a stopped run left off.
 
-    python -m serving.score INPUT… --output DIR [--model DIR] [--format parquet|jsonl|csv] [--workers N] [--restart]
+    python -m serving.score INPUT… --output DIR [--model DIR] [--format parquet|jsonl|csv] [--rows document|topic]
+                            [--workers N] [--engine local|ray] [--skip-duplicates] [--restart]
+
+INPUT: folders, archives (zip, tar, 7z), tables (JSONL, CSV, Parquet), PDF, DOCX, mail, HTML, Markdown and text, packed
+(gz, bz2, xz, zst) or not, patterns (data/**/*.zip), or - for JSONL from standard input.
 
 Results are written in parts; a part is either whole or absent, so the same command after a stop scores only what is
-missing. Exit code 0: all scored; 1: finished, some documents or inputs are in errors.jsonl; 2: nothing could be done, or
-not to the end, for the reason stated; 130: interrupted.
+missing. Reprints of one article are found and point to the first (duplicate_of).
+
+Exit code 0: all scored; 1: finished, some documents or inputs are in errors.jsonl; 2: nothing could be done, or not to
+the end, for the reason stated; 130: interrupted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,192 +32,162 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
-from serving import archive
-from serving.analysis import analyse
-from serving.archive import InputError, Item
-from serving.document import Document
-from serving.model import Model, ModelError, read_config
-from serving.progress import ERRORS, Progress
-from serving.reading import ReadingError, read
-from serving.results import WRITERS
-from serving.schema import Options
+from serving.archive import STANDARD_INPUT, InputError, expand
+from serving.engines import ENGINES, Work
+from serving.model import ModelError, read_config
+from serving.parts import Inputs, fingerprint, printable
+from serving.progress import ERRORS, RUN, Progress, Totals
+from serving.results import SCHEMAS, WRITERS
+from serving.rows import Fields
 from serving.settings import get_settings
-from serving.workers import WorkerError, Workers
+from serving.workers import WorkerError
 
-Errors = list[dict[str, str]]
+_VERSIONS = ("wenzhai", "openvino", "tokenizers", "pyarrow", "trafilatura")
 
 
 @click.command(help=__doc__)
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("inputs", nargs=-1, required=True)
 @click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
 @click.option("--model", default=get_settings().model, type=click.Path(path_type=Path), help="Model folder.")
 @click.option("--format", "kind", default="parquet", show_default=True, type=click.Choice(list(WRITERS)))
-@click.option("--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(1))
+@click.option("--rows", default="document", show_default=True, type=click.Choice(list(SCHEMAS)), help="A row for each …")
+@click.option("--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(1), help="Processes.")
+@click.option("--threads", default=0, show_default="cores by workers", type=click.IntRange(0), help="Of each worker.")
+@click.option("--engine", default="local", show_default=True, type=click.Choice(list(ENGINES)))
+@click.option("--address", default="", help="Ray cluster, e.g. ray://head:10001; left out: Ray on this machine.")
+@click.option("--text-field", default="", help="Where tables hold the text, if it is not recognised (text, content, 正文 …).")
+@click.option("--title-field", default="", help="The same for the title (title, 标题 …).")
+@click.option("--date-field", default="", help="The same for the date (date, 日期 …).")
+@click.option("--id-field", default="", help="The same for the id.")
 @click.option("--include-text", is_flag=True, help="Also store the cleaned text that the offsets refer to.")
+@click.option("--skip-duplicates", is_flag=True, help="Leave reprints of a document unscored.")
 @click.option("--restart", is_flag=True, help="Delete what an earlier run has done.")
-def main(inputs: tuple[Path, ...], output: Path, model: Path, kind: str, workers: int, include_text: bool, restart: bool) -> None:
+def main(
+    inputs: tuple[str, ...], output: Path, model: Path, kind: str, rows: str, workers: int, threads: int, engine: str,
+    address: str, text_field: str, title_field: str, date_field: str, id_field: str, include_text: bool,
+    skip_duplicates: bool, restart: bool,
+) -> None:
     """Command line."""
+    again = "the same command goes on from here"
+    fields = Fields(text_field, title_field, date_field, id_field)
+    code = 2
     try:
         read_config(model)
-        missing = [str(path) for path in inputs if not path.exists()]
-        if missing:
-            raise InputError(f"no such file or folder: {', '.join(missing)}")
-        progress = Progress(output, kind)
-        with progress.alone():
-            progress.begin(_identity(inputs, model, kind, include_text), restart)
-            code = _score(inputs, progress, model, workers, include_text)
+        names = expand(inputs)
+        if names.count(STANDARD_INPUT) > 1:
+            raise InputError("standard input can be read once: state - once")
+        options = {
+            "format": kind, "rows": rows, "fields": vars(fields), "include_text": include_text,
+            "skip_duplicates": skip_duplicates,
+        }
+        run = Run(names, fields, model, Progress(output, kind, rows), options)
+        with run.progress.alone():
+            run.progress.begin(run.identity(), restart)
+            code = run.score(engine, workers, threads or max(1, (os.cpu_count() or 1) // workers), address)
     except (ModelError, InputError) as error:
         click.echo(f"Error: {error}", err=True)
-        code = 2
     except (WorkerError, OSError) as error:
-        click.echo(f"Error: {error}\nthe same command, perhaps with fewer --workers, goes on from here", err=True)
-        code = 2
+        click.echo(f"Error: {error}\n{again}, once that is mended, perhaps with fewer --workers", err=True)
     except KeyboardInterrupt:
-        click.echo("\nstopped; the same command goes on from here", err=True)
+        click.echo(f"\nstopped; {again}", err=True)
         code = 130
     sys.exit(code)
 
 
-def _identity(inputs: tuple[Path, ...], model: Path, kind: str, include_text: bool) -> dict[str, Any]:
-    """What must be the same for a run to go on: with anything else, parts would hold other documents or other answers."""
-    settings = get_settings()
-    return {
-        "inputs": [_fingerprint(path) for path in inputs], "format": kind, "include_text": include_text,
-        "model": hashlib.sha256((model / "config.json").read_bytes()).hexdigest(),
-        "part_documents": settings.part_documents, "max_file_bytes": settings.max_file_bytes,
-    }
+class Run:
+    """One start of the command.
 
+    ``options`` are those on which results depend: with others, parts would hold other documents or other answers.
+    """
 
-def _fingerprint(path: Path) -> list[Any]:
-    """What tells an input from a changed one: its place, and size and time, for a folder of each file."""
-    place = str(path.resolve()).encode("utf-8", "surrogateescape").hex()
-    if not path.is_dir():
-        info = path.stat()
-        return [place, info.st_size, info.st_mtime_ns]
-    digest = hashlib.sha256()
-    for file in archive.files(path):
+    def __init__(self, names: list[str], fields: Fields, model: Path, progress: Progress, options: dict[str, Any]) -> None:
+        self.names, self.model, self.progress, self.options = names, model, progress, options
+        self.inputs = Inputs(names, fields)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        settings = get_settings()
+        limits = ("part_documents", "max_file_bytes", "max_nested_bytes", "max_depth", "max_unpack_ratio", "convert_seconds")
+        return {
+            "inputs": [fingerprint(name) for name in self.names], "options": self.options,
+            "model": hashlib.sha256((self.model / "config.json").read_bytes()).hexdigest(),
+            "limits": {name: getattr(settings, name) for name in limits},
+        }
+
+    def score(self, engine: str, workers: int, threads: int, address: str) -> int:
+        """Score what is missing: -> exit code."""
+        started, clock = datetime.now(timezone.utc), time.monotonic()
+        done = self.progress.done()
+        record = self._record(workers, started)
+        self.progress.record(record)
+        scored = 0
+        scorer = (self.model, self.progress, self.options["include_text"], self.options["skip_duplicates"], threads)
+        work = Work(self.inputs, self.progress, set(done), scorer, workers, address)
+        # A terminal sees the bar move; a log file gets a line now and then.
+        pace = 0.5 if sys.stderr.isatty() else 10
         try:
-            info = file.stat()
-            stated = f"{info.st_size}\0{info.st_mtime_ns}"
-        except OSError:  # a link to nowhere
-            stated = "absent"
-        digest.update(f"{file.relative_to(path)}\0{stated}\n".encode("utf-8", "surrogateescape"))
-    return [place, digest.hexdigest()]
+            with (
+                tqdm(total=self.inputs.count(), initial=sum(done.values()), unit="doc", desc="scoring", mininterval=pace) as bar,
+                closing(ENGINES[engine](work)) as results,
+            ):
+                for found, documents in results:
+                    bar.update(found)
+                    scored += documents
+        except BaseException:
+            self._end(record, "stopped", scored, clock)
+            self.progress.record(record)
+            raise
+        self._end(record, "finished", scored, clock)
+        ignored = dict(self.inputs.ignored.most_common())
+        totals = self.progress.finish(self.inputs.problems, {**record, "counts": {"ignored_files": ignored}})
+        if not totals.found:
+            raise InputError("; ".join(f"{problem['input']}: {problem['reason']}" for problem in self.inputs.problems))
+        self._report(totals, scored, time.monotonic() - clock)
+        return 1 if totals.errors else 0
+
+    def _record(self, workers: int, started: datetime) -> dict[str, Any]:
+        before = self.progress.recorded().get("runs", [])
+        config = read_config(self.model)
+        return {
+            "state": "running", "inputs": [printable(name) for name in self.names],
+            "output": printable(str(self.progress.output)), "options": self.options,
+            "model": {"folder": printable(str(self.model)), "sha256": config["files"]},
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
+            "runs": [*before, {"started": started.isoformat(timespec="seconds"), "workers": workers}],
+        }
+
+    def _end(self, record: dict[str, Any], state: str, scored: int, clock: float) -> None:
+        seconds = time.monotonic() - clock
+        record["state"] = state
+        record["runs"][-1] |= {
+            "seconds": round(seconds, 2), "scored": scored, "documents_per_second": round(scored / max(seconds, 1e-9), 2),
+        }
+
+    def _report(self, totals: Totals, scored: int, seconds: float) -> None:
+        """The table at the end."""
+        place = f"{self.progress.output}/part-*.{self.progress.kind}"
+        table = Table("topic", "documents", title=escape(f"{totals.documents} documents in {place}"))
+        table.columns[1].justify = "right"
+        for topic, number in totals.topics.most_common():
+            table.add_row(escape(topic), str(number))
+        Console().print(table)
+        skipped = ", not scored" if totals.unscored else ""
+        click.echo(
+            f"{scored} scored now in {seconds:.1f} s ({scored / max(seconds, 1e-9):.1f} a second), "
+            f"{totals.documents - totals.unscored - scored} before; {totals.duplicates} reprints{skipped}; {totals.errors} errors"
+        )
+        ignored = sum(self.inputs.ignored.values())
+        if ignored:
+            click.echo(f"{ignored} files that are no documents were passed over (counted in {self.progress.output}/{RUN})")
+        if totals.errors:
+            click.echo(f"see {self.progress.output}/{ERRORS}")
 
 
-def _score(inputs: tuple[Path, ...], progress: Progress, model: Path, workers: int, include_text: bool) -> int:
-    started = time.monotonic()
-    done = progress.done()
-    counts = [archive.count(path) for path in inputs]
-    total = None if None in counts else sum(filter(None, counts))
-    problems: Errors = []
-    scored = 0
-
-    def tasks() -> Iterator[tuple[int, list[Item]]]:
-        return ((number, items) for number, items in enumerate(_parts(_all_items(inputs, problems))) if number not in done)
-
-    # A terminal sees the bar move; a log file gets a line now and then.
-    pace = 0.5 if sys.stderr.isatty() else 10
-    with (
-        tqdm(total=total, initial=sum(done.values()), unit="doc", desc="scoring", mininterval=pace) as bar,
-        Workers(workers, _start, (model, progress, include_text)) as pool,
-    ):
-        for found, documents in pool.run(tasks()):
-            bar.update(found)
-            scored += documents
-    errors = progress.finish(problems)
-    if not progress.done():
-        raise InputError("; ".join(problem["error"] for problem in problems))
-    _report(progress, errors, scored, time.monotonic() - started)
-    return 1 if errors else 0
-
-
-def _all_items(inputs: tuple[Path, ...], problems: Errors) -> Iterator[Item]:
-    """Items of all inputs; an input that breaks off is reported, and the others go on."""
-    for path in inputs:
-        empty = True
-        try:
-            for item in archive.documents(path):
-                empty = False
-                yield item
-            if empty:
-                raise InputError(f"{path}: holds no documents ({', '.join(archive.DOCUMENT_SUFFIXES)}, or rows)")
-        except InputError as error:
-            problems.append({k: str(v).encode("utf-8", "replace").decode() for k, v in (("id", path), ("error", error))})
-
-
-def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Parts of so many documents, fewer where they are large; the same at every start."""
-    settings = get_settings()
-    part: list[Item] = []
-    size = 0
-    for item in items:
-        part.append(item)
-        size += len(item.content)
-        if len(part) == settings.part_documents or size >= settings.max_file_bytes:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
-
-
-def _start(model_folder: Path, progress: Progress, include_text: bool) -> Callable[[int, list[Item]], tuple[int, int]]:
-    """In a worker process: load the model, and return what scores one part: -> (documents found, documents scored)."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each worker has a core of its own
-    model = Model.load(model_folder, threads=1, precision=get_settings().precision)
-    options = Options(include_text=include_text)
-
-    def score_part(number: int, items: list[Item]) -> tuple[int, int]:
-        rows, errors = _analyse_items(items, model, options)
-        progress.save(number, rows, errors)
-        return len(items), len(rows)
-
-    return score_part
-
-
-def _analyse_items(items: list[Item], model: Model, options: Options) -> tuple[list[dict[str, Any]], Errors]:
-    documents: list[Document] = []
-    errors: Errors = []
-    for item in items:
-        try:
-            if item.error:
-                raise ReadingError(item.error)
-            documents.append(read(item.content, title=item.title, id=item.id))
-        except ReadingError as error:
-            errors.append({"id": item.id, "error": str(error)})
-        except Exception as error:  # a fault in reading one document must not lose the others
-            errors.append({"id": item.id, "error": f"could not be read ({type(error).__name__}); convert it to plain text"})
+def _version(name: str) -> str:
     try:
-        return _analyse_documents(documents, model, options), errors
-    except Exception:  # nor a fault in scoring one: find it
-        rows = []
-        for document in documents:
-            try:
-                rows += _analyse_documents([document], model, options)
-            except Exception as error:
-                errors.append({"id": document.id, "error": f"could not be scored ({type(error).__name__}); please report it"})
-        return rows, errors
-
-
-def _analyse_documents(documents: list[Document], model: Model, options: Options) -> list[dict[str, Any]]:
-    scores = model.score(documents, get_settings().max_batch_tokens)
-    return [analyse(d, s, model, options).model_dump() for d, s in zip(documents, scores)]
-
-
-def _report(progress: Progress, errors: int, scored: int, seconds: float) -> None:
-    """The table at the end."""
-    totals = progress.totals()
-    table = Table("topic", "documents", title=escape(f"{totals.documents} documents in {progress.output}/part-*.{progress.kind}"))
-    table.columns[1].justify = "right"
-    for topic, number in totals.topics.most_common():
-        table.add_row(escape(topic), str(number))
-    Console().print(table)
-    click.echo(
-        f"{scored} scored now in {seconds:.1f} s ({scored / max(seconds, 1e-9):.1f} a second), "
-        f"{totals.documents - scored} before; {errors} errors"
-    )
-    if errors:
-        click.echo(f"see {progress.output}/{ERRORS}")
+        return version(name)
+    except Exception:  # the application itself, run from its repository
+        return ""
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import bentoml
 from bentoml._internal.utils.analytics.usage_stats import do_not_track
@@ -28,6 +30,7 @@ do_not_track.cache_clear()  # bentoml's command line asked before serving/__init
 logs.install()
 settings = get_settings()
 logger = logging.getLogger("bentoml.serve")
+_CONVERTING = ThreadPoolExecutor(2, "converting")
 
 
 @bentoml.service(
@@ -97,7 +100,14 @@ class Wenzhai:
     async def _results(
         self, sources: list[Source], options: Options, topics: bool, summary: bool
     ) -> list[Analysis | DocumentError]:
-        found = await asyncio.to_thread(lambda: [read_source(source) for source in sources])
+        deadline = time.monotonic() + settings.request_timeout_seconds
+
+        def read_all() -> list[Document | DocumentError]:
+            return [read_source(source, deadline) for source in sources]
+
+        # Files that take long must not hold up the threads in which other requests are read.
+        threads = _CONVERTING if any(source.is_file for source in sources) else None
+        found = await asyncio.get_running_loop().run_in_executor(threads, read_all)
         documents = [item for item in found if isinstance(item, Document)]
         scores = iter(await self.batcher.score(documents))
 
@@ -117,19 +127,28 @@ def sources_of(request: AnalyzeRequest) -> list[Source]:
     return [Source(d.id or str(i), d.text, d.format, d.title) for i, d in enumerate(request.documents)]
 
 
-def read_source(source: Source) -> Document | DocumentError:
-    """Read one document, or say why it can't be read."""
+def read_source(source: Source, deadline: float = float("inf")) -> Document | DocumentError:
+    """Read one document, or say why it can't be read.
+
+    Raises:
+        asyncio.TimeoutError: the monotonic clock is past the deadline, so that nobody waits for it any more.
+    """
+    if time.monotonic() > deadline:
+        raise asyncio.TimeoutError
     if source.error:
         return DocumentError(id=source.id, error=source.error)
     limit = settings.max_document_chars
     too_long = DocumentError(id=source.id, error=f"the document is longer than {limit} characters: split it")
-    if len(source.content) > limit * (1 if isinstance(source.content, str) else 4):  # no character has more than 4 bytes
-        return too_long
+    content = source.content
     try:
-        content = source.content if isinstance(source.content, str) else decode(source.content)
-        if len(content) > limit:
-            return too_long
-        return read(content, format=source.format, title=source.title, id=source.id)
+        if not source.is_file:
+            if len(content) > limit * (1 if isinstance(content, str) else 4):  # no character has more than 4 bytes
+                return too_long
+            content = content if isinstance(content, str) else decode(content)
+            if len(content) > limit:
+                return too_long
+        document = read(content, format=source.format, title=source.title, id=source.id)
+        return too_long if len(document.text) > limit else document
     except ReadingError as error:
         return DocumentError(id=source.id, error=str(error))
     except Exception:  # a fault in reading one document must not fail the others

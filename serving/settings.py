@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one request body")
     max_file_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one document in an archive or upload")
     max_upload_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of the documents of one upload, once unpacked")
+    convert_seconds: float = Field(30, gt=0, description="seconds that reading one PDF or DOCX may take")
+    convert_memory_bytes: int = Field(2 * 1024**3, ge=256 * 1024**2, description="memory that reading one PDF or DOCX may take")
     max_id_chars: int = Field(256, ge=1)
     max_title_chars: int = Field(1_000, ge=1)
 
@@ -45,6 +47,10 @@ class Settings(BaseSettings):
     max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass")
 
     # The batch command
+    max_nested_bytes: int = Field(128 * 1024 * 1024, ge=1, description="bytes of an archive in an archive")
+    max_depth: int = Field(3, ge=0, description="archives inside archives inside archives")
+    max_unpack_ratio: int = Field(200, ge=1, description="unpacked bytes for each packed one; more is a bomb")
+    unpack_free_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes that may be unpacked whatever the ratio")
     part_documents: int = Field(128, ge=1, description="documents of one part of the results: what a stop can cost")
 
     # Answers

@@ -1,4 +1,4 @@
-"""Processes that each work on one task at a time, over a pipe of their own.
+"""Processes that work on parts in two steps, over a pipe of their own, and are replaced when one dies.
 
 concurrent.futures does not do: its processes outlive a killed parent, and on Python 3.10 it hangs when a process dies
 while a task is on its way to it.
@@ -7,124 +7,168 @@ while a task is on its way to it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
-import os
-import signal
-import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from serving.parts import Part
+from serving.worker_process import Work, WorkerError, interrupts_blocked, serve
+
+__all__ = ["WorkerError", "Workers"]
+
 _spawn = multiprocessing.get_context("spawn")  # OpenVINO's threads do not survive a fork
-Work = Callable[..., Any]
+_AHEAD = 2  # parts that a process holds: one is scored while the next is read
+_CAREFUL = 2  # deaths of processes that hold a part, after which it is done document by document
+_MAX_DEATHS = 8  # in a row, with no part finished between them
 
 
-class WorkerError(RuntimeError):
-    """A worker process died, or failed in a way that is not the fault of a document."""
+@dataclass
+class _Task:
+    number: int
+    part: Part
+    deaths: int = 0
+    at: int | None = None  # the document that a careful process touched last
+    stated: Any = None
+    decision: list[Any] = field(default_factory=list)  # empty until there is one
+
+    @property
+    def careful(self) -> bool:
+        """Whether it is to be found out which document processes die of."""
+        return self.deaths >= _CAREFUL
+
+
+@dataclass
+class _Process:
+    process: Any
+    connection: Connection
+    tasks: dict[int, _Task] = field(default_factory=dict)
 
 
 class Workers:
-    """At most ``count`` processes; each calls ``start(*arguments)`` once, and what that returns for every task.
+    """At most ``count`` processes, each of which calls ``start(*arguments)`` once.
 
-    Leaving the ``with`` block ends the processes at once, whatever they are at.
+    A process that dies is replaced, and its parts are done again; where that happens twice, document by document, and the
+    document of which it dies then is given up, as an error. Leaving the ``with`` block ends the processes at once.
     """
 
     def __init__(self, count: int, start: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
         self._count, self._target = count, (start, arguments)
-        self._processes: dict[Connection, Any] = {}
-        self._idle: list[Connection] = []
+        self._processes: list[_Process] = []
+        self._deaths = 0
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            process.join()
+        for worker in self._processes:
+            worker.process.terminate()
+        for worker in self._processes:
+            worker.process.join()
 
-    def run(self, tasks: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        """Results in the order in which they come; no more tasks are taken than processes can start on.
+    def run(self, parts: Iterable[Part], decide: Callable[[Part, Any], Any]) -> Iterator[Any]:
+        """Results in the order in which they come; ``decide`` is called for each part in the order of the parts.
+
+        No more parts are taken than the processes can hold.
 
         Raises:
-            WorkerError: a process died, or raised something unforeseen.
+            WorkerError: processes die again and again, or one raised something unforeseen.
             OSError: as a process raised it, e.g. because the disk is full.
         """
-        for task in tasks:
-            if not self._idle and len(self._processes) < self._count:
-                self._idle.append(self._new())
-            while not self._idle:
-                yield from self._finished()
-            connection = self._idle.pop()
-            try:
-                connection.send(task)
-            except OSError as error:
-                raise self._died(connection) from error
-            yield from self._finished(0)
-        while len(self._idle) < len(self._processes):
-            yield from self._finished()
+        waiting: dict[int, _Task] = {}  # read, and not decided yet
+        undecided = 0
 
-    def _finished(self, timeout: float | None = None) -> Iterator[Any]:
-        for connection in wait([c for c in self._processes if c not in self._idle], timeout):
-            assert isinstance(connection, Connection)
-            try:
-                error, result = connection.recv()
-            except (EOFError, OSError) as end:
-                raise self._died(connection) from end
-            if error is not None:
-                raise error
-            self._idle.append(connection)
-            yield result
+        def results() -> Iterator[Any]:
+            nonlocal undecided
+            for kind, task, value in self._messages():
+                if kind == "result":
+                    yield value
+                elif task.decision:  # read again after a death
+                    self._send(task, ("decided", task.number, task.decision[0]))
+                else:
+                    task.stated = value
+                    waiting[task.number] = task
+                    while undecided in waiting:
+                        ready = waiting.pop(undecided)
+                        ready.decision.append(decide(ready.part, ready.stated))
+                        ready.stated = None
+                        self._send(ready, ("decided", ready.number, ready.decision[0]))
+                        undecided += 1
 
-    def _new(self) -> Connection:
+        for number, part in enumerate(parts):
+            while (worker := self._free()) is None:
+                yield from results()
+            self._give(worker, _Task(number, part))
+        while any(worker.tasks for worker in self._processes):
+            yield from results()
+
+    def _free(self) -> _Process | None:
+        """The process with the fewest tasks, a new one rather than a busy one."""
+        while len(self._processes) > self._count and (spare := next((w for w in self._processes if not w.tasks), None)):
+            self._processes.remove(spare)
+            spare.connection.close()  # at which it ends
+        open_ = [w for w in self._processes if len(w.tasks) < _AHEAD and not any(task.careful for task in w.tasks.values())]
+        worker = min(open_, key=lambda worker: len(worker.tasks), default=None)
+        if (worker is None or worker.tasks) and len(self._processes) < self._count:
+            worker = self._new()
+        return worker
+
+    def _messages(self) -> Iterator[tuple[str, _Task, Any]]:
+        """Wait for what the processes have to say; also replaces those that have died."""
+        by_connection = {worker.connection: worker for worker in self._processes}
+        for connection in wait(list(by_connection)):
+            worker = by_connection[connection]  # type: ignore[index]
+            try:
+                kind, number, value = worker.connection.recv()
+            except (EOFError, OSError):
+                self._replace(worker)
+                continue
+            if kind == "failed":
+                raise value
+            task = worker.tasks[number]
+            if kind == "at":
+                task.at = value
+                continue
+            if kind == "result":
+                del worker.tasks[number]
+                self._deaths = 0
+            yield kind, task, value
+
+    def _give(self, worker: _Process, task: _Task) -> None:
+        worker.tasks[task.number] = task
+        with contextlib.suppress(OSError):  # it has died, which waiting for it will show
+            worker.connection.send(("part", task.number, (task.part, task.careful)))
+
+    def _send(self, task: _Task, message: tuple[str, int, Any]) -> None:
+        worker = next(worker for worker in self._processes if task.number in worker.tasks)
+        with contextlib.suppress(OSError):
+            worker.connection.send(message)
+
+    def _new(self) -> _Process:
         ours, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_serve, args=(theirs, *self._target), daemon=True)
-        with _interrupts_blocked():
+        process = _spawn.Process(target=serve, args=(theirs, *self._target), daemon=True)
+        with interrupts_blocked():
             process.start()
         theirs.close()  # so that each side notices when the other is gone
-        self._processes[ours] = process
-        return ours
+        self._processes.append(_Process(process, ours))
+        return self._processes[-1]
 
-    def _died(self, connection: Connection) -> WorkerError:
-        process = self._processes[connection]
-        process.join(5)
-        return WorkerError(f"a worker process died (exit code {process.exitcode}; -9 is often for want of memory)")
-
-
-@contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """A process inherits this, so that Ctrl-C at a terminal is the parent's to deal with, also while the child starts."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def _replace(self, worker: _Process) -> None:
+        """Give a dead process's tasks to new ones, without the document that it is known to have died of."""
+        worker.process.join(5)
+        code = worker.process.exitcode
+        self._processes.remove(worker)
+        self._deaths += 1
+        if self._deaths > _MAX_DEATHS:
+            raise WorkerError(f"worker processes keep dying (exit code {code}; -9 is often for want of memory)")
+        for task in worker.tasks.values():  # each to a process of its own, so that it is clear which document one dies of
+            if task.at is not None:
+                _give_up(task.part.items, task.at, f"processes that work on it die (exit code {code}): leave it out")
+            task.deaths, task.at = task.deaths + 1, None
+            self._give(self._new(), task)
 
 
-def _serve(connection: Connection, start: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    work: Work | None = None
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            task = connection.recv()
-            result, failure = None, None
-            try:
-                work = work or start(*arguments)
-                result = work(*task)
-            except OSError as error:
-                failure = error
-            except Exception:
-                failure = WorkerError(f"a worker process failed:\n{traceback.format_exc()}")
-            connection.send((failure, result))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _give_up(items: list[Any], at: int, reason: str) -> None:
+    items[at] = dataclasses.replace(items[at], content=b"", error=reason)

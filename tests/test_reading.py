@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import ReadingError
-from serving.reading import read
+from serving.reading import FILES, FORMATS, SUFFIXES, read
 
 A = "市妇幼保健院三月起为全市孕妇提供免费的产前基因筛查，首批设立十二个采血点，覆盖全部县区。"
 B = "项目由市财政全额承担，预计全年惠及三万名孕妇，筛查结果在十个工作日内告知本人。"
@@ -35,8 +35,33 @@ def test_a_format_can_be_given() -> None:
     assert read(text, format="text").text == text
     assert read(text, format="html").text == "**重点**内容一句。"
     assert read(text, format="markdown").text in ("重点内容一句。",)
-    with pytest.raises(ReadingError, match="unknown format 'pdf'"):
-        read(text, format="pdf")
+    with pytest.raises(ReadingError, match="unknown format 'doc': use auto, text, markdown, html, pdf, docx, eml"):
+        read(text, format="doc")
+
+
+@pytest.mark.parametrize("format", ["pdf", "docx", "eml"])
+def test_a_file_is_no_text(format: str) -> None:
+    with pytest.raises(ReadingError, match="send its bytes"):
+        read(A, format=format)
+
+
+@pytest.mark.parametrize(
+    "data, advice",
+    [
+        (b"\xd0\xcf\x11\xe0" + bytes(600), "save it as DOCX or PDF"),
+        (b"PK\x03\x04 xl/workbook.xml", "unpack a zip; save a workbook or slides as PDF"),
+        (b"\xff\xd8\xff\xe0", "OCR"),
+        (b"\x1f\x8b\x08", "unpack it first"),
+    ],
+)
+def test_what_is_not_read_says_what_to_do(data: bytes, advice: str) -> None:
+    with pytest.raises(ReadingError, match=advice):
+        read(data)
+
+
+def test_every_suffix_has_a_format_that_is_read() -> None:
+    assert set(SUFFIXES.values()) <= {"auto", *FORMATS, *FILES}
+    assert SUFFIXES[".pdf"] == "pdf" and SUFFIXES[".md"] == "auto"
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,9 @@ def shell(command: str, timeout: int = 900) -> str:
     return result.stdout
 
 
-def shown(name: str) -> str:
+def shown(name: str, kind: str = "output") -> str:
     """The fenced block behind ``<!-- output:name -->``."""
-    match = re.search(rf"<!-- output:{name} -->\n```\w*\n(.*?)```", README, re.DOTALL)
+    match = re.search(rf"<!-- {kind}:{name} -->\n```\w*\n(.*?)```", README, re.DOTALL)
     assert match, f"the README shows no output for {name}"
     return match[1]
 
@@ -71,6 +71,14 @@ def test_python_commands_in_order(tmp_path: Path) -> None:
     assert set(printed) == {"serving.score", "training.train", "training.evaluate"}
     topics = re.compile(r"│ (\w+)\s+│\s+(\d+) │")
     assert topics.findall(printed["serving.score"]) == topics.findall(shown("score"))
+    rows = 0
+    names: dict[str, object] = {}
+    for line in shown("results", "run").replace("build/", f"{tmp_path}/").splitlines():
+        if line.startswith("import "):
+            exec(line, names)
+        elif line:
+            rows += len(eval(line, names))
+    assert rows == 5 + len(topics.findall(shown("score"))) + 5
     figures = json.loads((tmp_path / "mine.json").read_text("utf-8"))
     assert figures["n"] == 40
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -12,14 +13,12 @@ import zipfile
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from opencc import OpenCC
 
-from serving import score
-from serving.archive import Item
 from serving.progress import Progress
-from serving.settings import get_settings
-from serving.workers import WorkerError, Workers
 from tests.conftest import ROOT, Server, make_rows, run_module
 
 SMALL = {"WENZHAI_PART_DOCUMENTS": "4", "WENZHAI_PRECISION": "f32"}
@@ -37,8 +36,8 @@ def results(output: Path) -> list[dict]:
 
 def errors(output: Path) -> dict[str, str]:
     found = [json.loads(line) for line in (output / "errors.jsonl").read_text("utf-8").splitlines()]
-    assert len({row["id"] for row in found}) == len(found)
-    return {row["id"]: row["error"] for row in found}
+    assert len({(row["input"], row["member"]) for row in found}) == len(found)
+    return {row["member"] or row["input"]: row["reason"] for row in found}
 
 
 def start(inputs: Path, output: Path, model: Path, *options: str) -> subprocess.Popen[str]:
@@ -100,7 +99,7 @@ def test_a_mixed_zip(tmp_path: Path, tiny_model: Path) -> None:
         assert quotes and all(row["text"][q["offset"] : q["offset"] + q["length"]] == q["text"] for q in quotes)
     failed = errors(output)
     assert list(failed) == ["空.txt", "图.txt", "坏.txt"]
-    assert "no text" in failed["空.txt"] and "picture" in failed["图.txt"] and "damaged inside the zip" in failed["坏.txt"]
+    assert "no text" in failed["空.txt"] and "picture" in failed["图.txt"] and "damaged inside the archive" in failed["坏.txt"]
     counts = {t: sum(t in [x["id"] for x in row["topics"]] for row in found) for t in ("screening", "finance")}
     assert "9 documents in" in done.stdout and "9 scored now" in done.stdout and "3 errors" in done.stdout
     for topic, count in counts.items():
@@ -114,7 +113,8 @@ def test_the_same_json_as_the_service(tmp_path: Path, tiny_model: Path, tiny_ser
     assert errors(output) == {}
     sent = [{"id": row["id"], "title": row["title"], "text": row["text"]} for row in make_rows(6)]
     served = httpx.post(f"{tiny_server.url}/v1/analyze", json={"documents": sent}, timeout=60).json()["documents"]
-    for ours, theirs in zip(results(output), served, strict=True):
+    for row, theirs in zip(results(output), served, strict=True):
+        ours = {name: row[name] for name in theirs}
         assert _without_scores(ours) == _without_scores(theirs)
         assert [t["score"] for t in ours["topics"]] == pytest.approx([t["score"] for t in theirs["topics"]], abs=0.02)
 
@@ -135,7 +135,7 @@ def test_a_killed_run_goes_on_and_gives_each_document_once(tmp_path: Path, tiny_
     wait_for(lambda: not processes_of(run.pid), "the workers to follow their parent", 20)
     before = {part.name: part.stat().st_mtime_ns for part in output.glob("part-*")}
     assert 3 <= len(before) < 50 and not (output / "errors.jsonl").exists()
-    (output / ".part-000049.jsonl.new").write_text("half a part")
+    (output / ".part-00000-000049.jsonl.new").write_text("half a part")
 
     other = run_module("serving.score", path, "--output", output, "--model", tiny_model, "--format", "csv", check=False, **SMALL)
     assert other.returncode == 2 and "--restart" in other.stderr
@@ -214,7 +214,7 @@ def test_nothing_could_be_done(tmp_path: Path, tiny_model: Path, case: str) -> N
     elif case == "empty":
         path.write_text("\n")
     elif case == "kind":
-        path = tmp_path / "a.docx"
+        path = tmp_path / "a.png"
         path.write_bytes(b"x")
     else:
         output.write_text("x")
@@ -227,8 +227,8 @@ def test_nothing_could_be_done(tmp_path: Path, tiny_model: Path, case: str) -> N
 
 def test_a_disk_that_is_full_ends_with_a_sentence(tmp_path: Path, tiny_model: Path) -> None:
     path, output = jsonl(tmp_path / "a.jsonl", 4), tmp_path / "out"
-    (output / ".part-000000.csv.new").mkdir(parents=True)
-    (output / ".part-000000.csv.new" / "in the way").write_text("")
+    (output / ".part-00000-000000.csv.new").mkdir(parents=True)
+    (output / ".part-00000-000000.csv.new" / "in the way").write_text("")
     done = run_module("serving.score", path, "--output", output, "--model", tiny_model, "--format", "csv", check=False, **SMALL)
     assert done.returncode == 2 and "Error" in done.stderr and "Traceback" not in done.stderr
 
@@ -241,55 +241,78 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path, tiny_model: Path) -> Non
     assert not list(output.glob("part-*"))
 
 
-def test_parts_are_bounded_in_documents_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(get_settings(), "part_documents", 3)
-    monkeypatch.setattr(get_settings(), "max_file_bytes", 100)
-    items = [Item(str(i), b"x" * size) for i, size in enumerate([1, 1, 1, 1, 99, 1, 100, 0, 0, 0, 0])]
-    assert [[int(item.id) for item in part] for part in score._parts(items)] == [[0, 1, 2], [3, 4], [5, 6], [7, 8, 9], [10]]
-    assert list(score._parts([])) == []
+def test_rows_say_where_they_come_from(tmp_path: Path, tiny_model: Path) -> None:
+    folder, table, output = tmp_path / "夹", tmp_path / "表.csv", tmp_path / "out"
+    folder.mkdir()
+    texts = [row["text"] for row in make_rows(4)]
+    (folder / "甲.txt").write_text(texts[0], "gb18030")
+    (folder / "图.png").write_bytes(b"x")
+    table.write_text(f"编号,标题,正文,日期\n7,题,{texts[1]},2025年3月1日\n,,{OpenCC('s2t').convert(texts[2])},\n", "utf-8")
+    done = run_module(
+        "serving.score", f"{tmp_path}/夹", f"{tmp_path}/*.csv", "--output", output, "--model", tiny_model, "--format", "jsonl",
+        "--include-text", "--workers", 1,
+    )
+    first, second, third = results(output)
+    assert (first["input"], first["member"], first["id"]) == (str(folder), "甲.txt", f"{folder}/甲.txt")
+    assert first["sha256"] == hashlib.sha256(texts[0].encode("gb18030")).hexdigest()
+    assert (second["id"], second["member"], second["title"], second["date"]) == ("7", "表.csv:2", "题", "2025年3月1日")
+    assert (third["id"], third["input"], third["script"], second["script"]) == (f"{table}:3", f"{table}", "Hant", "Hans")
+    assert all(row["length"] == len(row["text"]) and row["duplicate_of"] is None for row in results(output))
+    run = json.loads((output / "run.json").read_text("utf-8"))
+    assert run["state"] == "finished" and run["inputs"] == [str(folder), str(table)] and run["versions"]["openvino"]
+    assert {k: run["counts"][k] for k in ("found", "scored", "errors", "ignored_files")} == {
+        "found": 3, "scored": 3, "errors": 0, "ignored_files": {".png": 1},
+    }
+    assert run["runs"][0]["scored"] == 3 and run["runs"][0]["seconds"] > 0 and "1 files that are no documents" in done.stdout
 
 
-def test_one_document_that_can_not_be_scored_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
-    model = score.Model.load(tiny_model)
-    real = score.analyse
-
-    def fail(document: score.Document, *rest: object) -> object:
-        if document.id == "1":
-            raise IndexError("a bug")
-        return real(document, *rest)
-
-    monkeypatch.setattr(score, "analyse", fail)
-    rows, failed = score._analyse_items([Item(str(i), "基因筛查。") for i in range(3)], model, score.Options())
-    assert [row["id"] for row in rows] == ["0", "2"]
-    assert [error["id"] for error in failed] == ["1"] and "IndexError" in failed[0]["error"]
-
-
-def _double() -> object:
-    return lambda number: number * 2 if number != 13 else os._exit(9)
-
-
-def _faulty() -> object:
-    raise ZeroDivisionError("at the start")
+def test_reprints_point_to_the_first_and_can_be_left_out(tmp_path: Path, tiny_model: Path) -> None:
+    article = [f"{row['text']}这是第{i}段，说的是不同的事情。" for i, row in enumerate(make_rows(8))]
+    rows = [
+        {"id": "first", "title": "一", "text": "\n".join(article)},
+        {"id": "other", "title": "二", "text": "\n".join(row["text"][::-1] for row in make_rows(8))},
+        {"id": "reprint", "title": "转载", "text": "来源：某报 记者 某某\n" + OpenCC("s2t").convert("\n".join(article))},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for options, scored in (((), 3), (("--skip-duplicates",), 2)):
+        output = tmp_path / f"out{scored}"
+        command = ("serving.score", path, "--output", output, "--model", tiny_model, "--format", "jsonl", *options)
+        done = run_module(*command, WENZHAI_PART_DOCUMENTS="1")
+        found = {row["id"]: row for row in results(output)}
+        assert {id: row["duplicate_of"] for id, row in found.items()} == {"first": None, "other": None, "reprint": "first"}
+        assert (found["reprint"]["topics"] is None) == (found["reprint"]["summary"] is None) == (scored == 2)
+        assert f"{scored} scored now" in done.stdout and "1 reprints" in done.stdout
 
 
-def test_workers_take_tasks_as_they_can() -> None:
-    taken: list[int] = []
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_row_for_each_document_and_topic(tmp_path: Path, tiny_model: Path, kind: str) -> None:
+    path, output, nested = jsonl(tmp_path / "a.jsonl", 6), tmp_path / "out", tmp_path / "nested"
+    run_module("serving.score", path, "--output", nested, "--model", tiny_model, "--format", "jsonl")
+    run_module("serving.score", path, "--output", output, "--model", tiny_model, "--format", kind, "--rows", "topic")
+    (part,) = output.glob("part-*")
+    read = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda file: pd.read_json(file, lines=True)}[kind]
+    found = {(str(row.id), row.topic): row for row in read(part).itertuples()}
+    wanted = {(row["id"], topic["id"]): topic for row in results(nested) for topic in row["topics"]}
+    assert found.keys() == wanted.keys() and found
+    for key, topic in wanted.items():
+        assert found[key].score == pytest.approx(topic["score"], abs=0.02) and found[key].topic_name == topic["name"]
+        assert found[key].evidence in [quote["text"] for quote in topic["evidence"]]
 
-    def tasks() -> object:
-        for number in range(12):
-            taken.append(number)
-            yield (number,)
 
-    with Workers(2, _double, ()) as pool:
-        found = []
-        for result in pool.run(tasks()):
-            found.append(result)
-            assert len(taken) <= len(found) + 4, "tasks are held in memory ahead of the workers"
-    assert sorted(found) == [2 * number for number in range(12)]
+def test_standard_input_goes_on_only_with_the_same(tmp_path: Path, tiny_model: Path) -> None:
+    path, output = jsonl(tmp_path / "a.jsonl", 10), tmp_path / "out"
+    command = ("-m", "serving.score", "-", "--output", str(output), "--model", str(tiny_model), "--format", "jsonl")
 
+    def run(content: bytes) -> subprocess.CompletedProcess[bytes]:
+        env = {**os.environ, **SMALL}
+        return subprocess.run([sys.executable, *command], input=content, capture_output=True, cwd=ROOT, env=env)
 
-def test_a_worker_that_dies_or_fails_is_an_error() -> None:
-    with Workers(1, _double, ()) as pool, pytest.raises(WorkerError, match="died"):
-        list(pool.run([(1,), (13,), (2,)]))
-    with Workers(1, _faulty, ()) as pool, pytest.raises(WorkerError, match="at the start"):
-        list(pool.run([(1,)]))
+    assert run(path.read_bytes()).returncode == 0
+    once_each(output, 10)
+    (output / "part-00000-000001.jsonl").unlink()
+    again = run(path.read_bytes())
+    assert again.returncode == 0 and b"4 scored now" in again.stdout
+    once_each(output, 10)
+    refused = run(path.read_bytes().replace("。".encode(), "！".encode(), 1))
+    assert refused.returncode == 2 and b"standard input is not what" in refused.stderr

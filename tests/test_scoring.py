@@ -1,0 +1,64 @@
+"""A part is read and scored; what fails is an error beside the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from serving import scoring
+from serving.parts import Key, Part
+from serving.progress import Progress
+from serving.rows import Item
+from serving.scoring import Scorer
+
+
+@pytest.fixture
+def scorer(tmp_path: Path, tiny_model: Path) -> Scorer:
+    progress = Progress(tmp_path / "out", "jsonl")
+    progress.folder.mkdir(parents=True)
+    return Scorer(tiny_model, progress, include_text=False, skip_duplicates=True, threads=1)
+
+
+def items(count: int) -> list[Item]:
+    return [Item(str(i), f"第{i}次基因筛查。", input="甲.zip", member=f"{i}.txt") for i in range(count)]
+
+
+def stored(tmp_path: Path) -> tuple[list[dict], dict]:
+    rows = [json.loads(line) for line in (tmp_path / "out" / "part-00000-000003.jsonl").read_text("utf-8").splitlines()]
+    return rows, json.loads((tmp_path / "out" / ".progress" / "done-00000-000003.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("step", ["read", "analyse"])
+@pytest.mark.parametrize("careful", [False, True])
+def test_a_bug_in_one_document_does_not_stop_the_others(
+    tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch, step: str, careful: bool
+) -> None:
+    real, touched = getattr(scoring, step), []
+
+    def fail(*arguments: object, **options: object) -> object:
+        if "第1次" in str(getattr(arguments[0], "text", arguments[0])):
+            raise IndexError("a bug")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(scoring, step, fail)
+    mark = touched.append if careful else None
+    stated, prepared = scorer.prepare(Part(Key(0, 3), items(3)), mark)
+    assert scorer.finish(prepared, [None] * len(stated.ids), mark) == (3, 2)
+    rows, state = stored(tmp_path)
+    assert [row["id"] for row in rows] == ["0", "2"]
+    (error,) = state["errors"]
+    assert error["input"] == "甲.zip" and error["member"] == "1.txt" and "IndexError" in error["reason"]
+    if careful:
+        assert touched == [0, 1, 2, *([0, 2] if step == "read" else [0, 1, 2])]
+
+
+def test_reprints_are_left_unscored(tmp_path: Path, scorer: Scorer) -> None:
+    stated, prepared = scorer.prepare(Part(Key(0, 3), [*items(3), Item("坏", error="damaged")]))
+    assert stated.ids == ["0", "1", "2"] and len(stated.signatures) == 3
+    assert scorer.finish(prepared, [None, "0", None]) == (4, 2)
+    rows, state = stored(tmp_path)
+    assert [row["duplicate_of"] for row in rows] == [None, "0", None]
+    assert [row["topics"] is None for row in rows] == [False, True, False]
+    assert (state["found"], state["documents"], state["duplicates"], state["unscored"]) == (4, 3, 1, 1)
