@@ -26,6 +26,7 @@ from serving.mail import attachments
 from serving.reading import SUFFIXES
 from serving.rows import TABLES, Fields, Item, read_jsonl, too_large
 from serving.settings import get_settings
+from serving.storage import expand_remote, is_remote, open_remote
 
 __all__ = ["DOCUMENT_SUFFIXES", "InputError", "Item", "STANDARD_INPUT", "count", "documents", "expand", "files", "read_upload"]
 
@@ -43,43 +44,57 @@ def expand(inputs: Iterable[str]) -> list[str]:
     for name in inputs:
         if name == STANDARD_INPUT or os.path.lexists(name):
             found.append(name)
-        elif matches := sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []:
+        elif matches := expand_remote(name) if is_remote(name) else _matching(name):
             found += matches
         else:
             raise InputError(f"no such file or folder: {name}")
     return found
 
 
-def documents(path: Path, names: Fields = Fields()) -> Iterator[Item]:
-    """All documents of an input, in a fixed order; ``-`` is JSONL from standard input.
+def _matching(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []
+
+
+def documents(source: str | Path, names: Fields = Fields()) -> Iterator[Item]:
+    """All documents of an input, in a fixed order; ``-`` is JSONL from standard input, ``s3://…`` a remote file.
 
     Raises:
         InputError: no such file, not a kind that is read, or damaged as a whole; what came before the damage is given.
     """
-    if str(path) == STANDARD_INPUT:
+    path = Path(source)
+    if str(source) == STANDARD_INPUT:
         yield from read_jsonl(sys.stdin.buffer, "stdin", names)
+    elif is_remote(source):
+        yield from _single(str(source), path.name, lambda: open_remote(str(source)), names)
     elif path.is_dir():
         yield from _folder(path, names)
     elif not path.exists():
         raise InputError(f"{path}: no such file or folder")
     else:
-        name = decode_name(os.fsencode(path.name))
-        if not is_read(name):
-            kinds = f"a folder, {', '.join((*CONTAINERS, *TABLES, *SUFFIXES))} (packed: {', '.join(PACKED[:4])})"
-            raise InputError(f"{path}: not a kind of input that is read here: {advice(name) or f'use {kinds}'}")
-        try:
-            with _opened(path) as stream:
-                yield from _items(name, stream, name if is_table(name) else "", 0, names)
-        except InputError as error:
-            raise InputError(f"{path}: {str(error).removeprefix(f'{name}: ')}") from error
-        except _DAMAGE as error:
-            raise InputError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
+        yield from _single(str(path), decode_name(os.fsencode(path.name)), lambda: _opened(path), names)
 
 
-def count(path: Path) -> int | None:
+def _single(shown: str, name: str, open_: Callable[[], IO[bytes]], names: Fields) -> Iterator[Item]:
+    """Documents of an input that is one file."""
+    if not is_read(name):
+        kinds = f"a folder, {', '.join((*CONTAINERS, *TABLES, *SUFFIXES))} (packed: {', '.join(PACKED[:4])})"
+        raise InputError(f"{shown}: not a kind of input that is read here: {advice(name) or f'use {kinds}'}")
+    try:
+        with open_() as stream:
+            yield from _items(name, stream, name if is_table(name) else "", 0, names)
+    except InputError as error:
+        raise InputError(f"{shown}: {str(error).removeprefix(f'{name}: ')}") from error
+    except _DAMAGE as error:
+        raise InputError(f"{shown}: can't be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def count(source: str | Path) -> int | None:
     """How many documents an input holds, where that is cheap to know."""
+    path = Path(source)
     name = path.name.lower()
     try:
+        if is_remote(source):
+            return None
         if path.is_dir():
             return _count(file.name for file in files(path))
         if name.endswith(".zip"):

@@ -14,6 +14,7 @@ from serving import archive
 from serving.archive import STANDARD_INPUT, InputError, Item
 from serving.rows import Fields
 from serving.settings import get_settings
+from serving.storage import fingerprint_remote, is_remote
 
 
 class Key(NamedTuple):
@@ -45,7 +46,7 @@ class Inputs:
 
     def count(self) -> int | None:
         """How many documents there are, if that is cheap to know."""
-        counts = [archive.count(Path(name)) for name in self.names]
+        counts = [archive.count(name) for name in self.names]
         return None if None in counts else sum(filter(None, counts))
 
     def parts(self) -> Iterator[Part]:
@@ -63,7 +64,7 @@ class Inputs:
         empty = True
         shown = printable(name)
         try:
-            for item in archive.documents(Path(name), self._fields):
+            for item in archive.documents(name, self._fields):
                 empty = False
                 if item.ignored:
                     self.ignored[os.path.splitext(item.member)[1].lower()] += 1
@@ -119,6 +120,8 @@ def fingerprint(name: str) -> list[object]:
     """What tells an input from a changed one: its place, and size and time, for a folder of each file."""
     if name == STANDARD_INPUT:
         return [name]
+    if is_remote(name):
+        return fingerprint_remote(name)
     path = Path(name)
     place = str(path.resolve()).encode("utf-8", "surrogateescape").hex()
     if not path.is_dir():

@@ -7,26 +7,24 @@ the part itself.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows: there two runs into one folder are not kept apart
-    fcntl = None  # type: ignore[assignment]
-
 from serving.errors import InputError
 from serving.parts import Key, Part
-from serving.results import FRESH, SCHEMAS, WRITERS, Rows, topic_rows, write_jsonl, write_whole
+from serving.results import SCHEMAS, WRITERS, Rows, topic_rows, write_jsonl
+from serving.storage import open_folder
 
 _PART = re.compile(rf"part-(\d{{5,}})-(\d{{6,}})\.({'|'.join(WRITERS)})")
-ERRORS, RUN = "errors.jsonl", "run.json"
+_OWN = (".part-", ".errors", ".done-", ".run", ".begun")  # how names of files begin that are being written
+ERRORS, RUN, STATE = "errors.jsonl", "run.json", ".progress"
+_BEGUN, _INDEX = f"{STATE}/begun.json", f"{STATE}/originals.sqlite"
 
 
 @dataclass
@@ -41,39 +39,21 @@ class Totals:
     topics: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True)
 class Progress:
-    """The state of one output folder."""
+    """The state of one output folder: a path, or an address (``s3://…``)."""
 
-    output: Path
-    kind: str
-    rows: str = "document"
-
-    @property
-    def folder(self) -> Path:
-        """Where the state lies."""
-        return self.output / ".progress"
+    def __init__(self, output: str | Path, kind: str, rows: str = "document") -> None:
+        self.output, self.kind, self.rows = str(output), kind, rows
+        self._folder = open_folder(output)
 
     @property
     def index(self) -> Path:
-        """The index of documents that reprints point to."""
-        return self.folder / "originals.sqlite"
+        """The index of documents that reprints point to; on this machine, wherever the results lie."""
+        return self._folder.local(_INDEX)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other runs out of the folder.
-
-        Raises:
-            InputError: another run is at work there.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however that ends
-                except BlockingIOError:
-                    raise InputError(f"another run is writing to {self.output}: wait for it, or use another folder") from None
-            yield
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other runs out of the folder. Raises InputError if another run is at work there."""
+        return self._folder.alone()
 
     def begin(self, identity: dict[str, Any], restart: bool) -> None:
         """Start afresh, or go on if what is there was begun with the same inputs, model and options.
@@ -81,29 +61,30 @@ class Progress:
         Raises:
             InputError: what is there was begun otherwise.
         """
-        self.sweep()
-        parts = [path for path in self.output.iterdir() if _PART.fullmatch(path.name)]
-        state = self.folder / "begun.json"
+        for folder in ("", STATE):
+            self._folder.sweep(folder, _OWN)
+        parts = [name for name in self._folder.names() if _PART.fullmatch(name)]
         if parts and not restart:
-            advice = "use --restart, which deletes them, or another folder"
-            if not state.is_file():
-                raise InputError(f"{self.output} holds results that this command did not begin: {advice}")
-            before = json.loads(state.read_text("utf-8"))
-            if before != json.loads(json.dumps(identity)):
-                changed = ", ".join(name for name in identity if before.get(name) != identity[name]) or "options"
-                raise InputError(f"{self.output} holds results that were begun with other or changed {changed}: {advice}")
+            self._compare(identity)
             return
-        index = self.folder.glob(f"{self.index.name}*")
-        for old in [*parts, *self.folder.glob("*.json*"), *index, self.output / ERRORS, self.output / RUN]:
-            old.unlink(missing_ok=True)
-        write_whole(state, lambda path: path.write_text(json.dumps(identity), "utf-8"))
+        state = [f"{STATE}/{name}" for name in self._folder.names(STATE) if ".json" in name]
+        for old in [*parts, *state, ERRORS, RUN]:
+            self._folder.remove(old)
+        for path in self.index.parent.glob(f"{self.index.name}*"):
+            path.unlink()
+        self._folder.write(_BEGUN, lambda path: path.write_text(json.dumps(identity), "utf-8"))
 
-    def sweep(self) -> None:
-        """Remove what a killed run was just writing."""
-        for folder in (self.output, self.folder):
-            for path in folder.glob(f".*{FRESH}"):
-                if path.name.startswith((".part-", ".errors", ".done-", ".run", ".begun")):
-                    path.unlink(missing_ok=True)
+    def _compare(self, identity: dict[str, Any]) -> None:
+        advice = "use --restart, which deletes them, or another folder"
+        try:
+            before = json.loads(self._folder.read(_BEGUN))
+        except FileNotFoundError:
+            raise InputError(f"{self.output} holds results that this command did not begin: {advice}") from None
+        if before != json.loads(json.dumps(identity)):
+            changed = ", ".join(name for name in identity if before.get(name) != identity[name]) or "options"
+            raise InputError(f"{self.output} holds results that were begun with other or changed {changed}: {advice}")
+        if not self.index.exists():
+            raise InputError(f"{self.index}, without which reprints are not known, is gone, or on another machine: {advice}")
 
     def done(self) -> dict[Key, int]:
         """Parts that are done -> documents and errors in each."""
@@ -126,19 +107,19 @@ class Progress:
         }
         name = _name(part.key)
         kept = list(topic_rows(rows)) if self.rows == "topic" else rows
-        write_whole(
-            self.folder / f"done-{name}.json", lambda path: path.write_text(json.dumps(state, ensure_ascii=False), "utf-8")
-        )
-        write_whole(self.output / f"part-{name}.{self.kind}", lambda path: WRITERS[self.kind](path, kept, SCHEMAS[self.rows]))
+        text = json.dumps(state, ensure_ascii=False)
+        self._folder.write(f"{STATE}/done-{name}.json", lambda path: path.write_text(text, "utf-8"))
+        self._folder.write(f"part-{name}.{self.kind}", lambda path: WRITERS[self.kind](path, kept, SCHEMAS[self.rows]))
 
     def finish(self, problems: Rows, run: dict[str, Any]) -> Totals:
         """Gather all errors in errors.jsonl, those of whole inputs first, and write run.json: -> what all parts hold."""
         totals = Totals(errors=len(problems))
+        keys = sorted(self._keys())
 
         def write(path: Path) -> None:
             write_jsonl(path, problems)
             with path.open("a", encoding="utf-8", newline="\n") as file:
-                for key in sorted(self._keys()):
+                for key in keys:
                     state = self._state(key)
                     totals.topics.update(state["topics"])
                     totals.errors += len(state["errors"])
@@ -146,11 +127,11 @@ class Progress:
                         setattr(totals, name, getattr(totals, name) + state[name])
                     file.writelines(json.dumps(error, ensure_ascii=False) + "\n" for error in state["errors"])
 
-        write_whole(self.output / ERRORS, write)
+        self._folder.write(ERRORS, write)
         scored = totals.documents - totals.unscored
         counts = {
             "found": totals.found, "scored": scored, "duplicates": totals.duplicates, "duplicates_skipped": totals.unscored,
-            "errors": totals.errors, "parts": len(list(self._keys())), "topics": dict(totals.topics.most_common()),
+            "errors": totals.errors, "parts": len(keys), "topics": dict(totals.topics.most_common()),
         }
         self.record({**run, "state": "finished", "counts": {**counts, **run.get("counts", {})}})
         return totals
@@ -158,26 +139,26 @@ class Progress:
     def record(self, run: dict[str, Any]) -> None:
         """Write run.json."""
         text = json.dumps(run, ensure_ascii=False, indent=1) + "\n"
-        write_whole(self.output / RUN, lambda path: path.write_text(text, "utf-8"))
+        self._folder.write(RUN, lambda path: path.write_text(text, "utf-8"))
 
     def recorded(self) -> dict[str, Any]:
         """What run.json says."""
         try:
-            return json.loads((self.output / RUN).read_text("utf-8"))
+            return json.loads(self._folder.read(RUN))
         except (OSError, ValueError):
             return {}
 
     def _keys(self) -> Iterator[Key]:
-        for path in self.output.iterdir():
-            match = _PART.fullmatch(path.name)
+        for name in self._folder.names():
+            match = _PART.fullmatch(name)
             if match:
                 yield Key(int(match[1]), int(match[2]))
 
     def _state(self, key: Key) -> dict[str, Any]:
         try:
-            return json.loads((self.folder / f"done-{_name(key)}.json").read_text("utf-8"))
+            return json.loads(self._folder.read(f"{STATE}/done-{_name(key)}.json"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.folder} is damaged ({error}): use --restart, or another folder") from error
+            raise InputError(f"{self.output}/{STATE} is damaged ({error}): use --restart, or another folder") from error
 
 
 def _name(key: Key) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,6 @@ TOPICS = pa.schema([
 ])
 SCHEMAS = {"document": DOCUMENTS, "topic": TOPICS}
 Rows = Sequence[dict[str, Any]]
-FRESH = ".new"  # ends the name of a file that is being written
 
 
 def topic_rows(rows: Rows) -> Iterator[dict[str, Any]]:
@@ -97,20 +95,3 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 WRITERS: dict[str, Callable[[Path, Rows, pa.Schema], None]] = {
     "parquet": write_parquet, "jsonl": write_jsonl, "csv": write_csv,
 }
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the place, flush to disk, then rename: a killed run, or a power cut, leaves a whole file or none."""
-    fresh = path.with_name(f".{path.name}{FRESH}")
-    write(fresh)
-    _flush(fresh)
-    fresh.replace(path)
-    _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,7 @@
                             [--workers N] [--engine local|ray] [--skip-duplicates] [--restart]
 
 INPUT: folders, archives (zip, tar, 7z), tables (JSONL, CSV, Parquet), PDF, DOCX, mail, HTML, Markdown and text, packed
-(gz, bz2, xz, zst) or not, patterns (data/**/*.zip), or - for JSONL from standard input.
+(gz, bz2, xz, zst) or not, patterns (data/**/*.zip), addresses (s3://…), or - for JSONL from standard input.
 
 Results are written in parts; a part is either whole or absent, so the same command after a stop scores only what is
 missing. Reprints of one article are found and point to the first (duplicate_of).
@@ -47,7 +47,7 @@ _VERSIONS = ("wenzhai", "openvino", "tokenizers", "pyarrow", "trafilatura")
 
 @click.command(help=__doc__)
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
+@click.option("--output", required=True, help="Folder for the results; may be an address, as s3://bucket/folder.")
 @click.option("--model", default=get_settings().model, type=click.Path(path_type=Path), help="Model folder.")
 @click.option("--format", "kind", default="parquet", show_default=True, type=click.Choice(list(WRITERS)))
 @click.option("--rows", default="document", show_default=True, type=click.Choice(list(SCHEMAS)), help="A row for each …")
@@ -63,7 +63,7 @@ _VERSIONS = ("wenzhai", "openvino", "tokenizers", "pyarrow", "trafilatura")
 @click.option("--skip-duplicates", is_flag=True, help="Leave reprints of a document unscored.")
 @click.option("--restart", is_flag=True, help="Delete what an earlier run has done.")
 def main(
-    inputs: tuple[str, ...], output: Path, model: Path, kind: str, rows: str, workers: int, threads: int, engine: str,
+    inputs: tuple[str, ...], output: str, model: Path, kind: str, rows: str, workers: int, threads: int, engine: str,
     address: str, text_field: str, title_field: str, date_field: str, id_field: str, include_text: bool,
     skip_duplicates: bool, restart: bool,
 ) -> None:
@@ -150,7 +150,7 @@ class Run:
         config = read_config(self.model)
         return {
             "state": "running", "inputs": [printable(name) for name in self.names],
-            "output": printable(str(self.progress.output)), "options": self.options,
+            "output": printable(self.progress.output), "options": self.options,
             "model": {"folder": printable(str(self.model)), "sha256": config["files"]},
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
             "runs": [*before, {"started": started.isoformat(timespec="seconds"), "workers": workers}],

@@ -16,9 +16,7 @@ from serving.scoring import Scorer
 
 @pytest.fixture
 def scorer(tmp_path: Path, tiny_model: Path) -> Scorer:
-    progress = Progress(tmp_path / "out", "jsonl")
-    progress.folder.mkdir(parents=True)
-    return Scorer(tiny_model, progress, include_text=False, skip_duplicates=True, threads=1)
+    return Scorer(tiny_model, Progress(tmp_path / "out", "jsonl"), include_text=False, skip_duplicates=True, threads=1)
 
 
 def items(count: int) -> list[Item]:
