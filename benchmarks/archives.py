@@ -58,16 +58,18 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> Path:
 
 def command(inputs: Path, output: Path, model: Path, *options: str) -> dict[str, float]:
     """Run ``serving.score``: seconds by its own record, documents scored, and peak memory in MB."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving.score", str(inputs), "--output", str(output), "--model", str(model), *options],
-        cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )
+    log = output.with_suffix(".log")
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving.score", str(inputs), "--output", str(output), "--model", str(model), *options],
+            cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=stderr,
+        )
     peak = 0.0
     while process.poll() is None:
         peak = max(peak, sum(map(_memory, session_of(process.pid))))
         time.sleep(0.1)
     if process.returncode > 1:
-        raise click.ClickException(process.stderr.read().decode() if process.stderr else "failed")
+        raise click.ClickException(log.read_text("utf-8", "replace"))
     run = json.loads((output / "run.json").read_text("utf-8"))
     return {"seconds": run["runs"][-1]["seconds"], "documents": run["runs"][-1]["scored"], "memory": peak}
 

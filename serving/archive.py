@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.compression import PACKED, split_packing, unpack
-from serving.containers import BROKEN, CONTAINERS, SEEKABLE, Member, decode_name, zip_members
-from serving.errors import InputError
+from serving.containers import CONTAINERS, SEEKABLE, Member, decode_name, zip_members
+from serving.errors import InputError, ReadingError
 from serving.kinds import advice, is_archive, is_document, is_hidden, is_read, is_table, suffix_of
 from serving.mail import attachments
 from serving.reading import SUFFIXES
@@ -32,7 +31,6 @@ __all__ = ["DOCUMENT_SUFFIXES", "InputError", "Item", "STANDARD_INPUT", "count",
 
 DOCUMENT_SUFFIXES = tuple(SUFFIXES)
 STANDARD_INPUT = "-"
-_DAMAGE = (*BROKEN, pa.ArrowException)
 
 def expand(inputs: Iterable[str]) -> list[str]:
     """Inputs with patterns (``data/**/*.zip``) replaced by the files they name, in order.
@@ -48,11 +46,14 @@ def expand(inputs: Iterable[str]) -> list[str]:
             found += matches
         else:
             raise InputError(f"no such file or folder: {name}")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _matching(pattern: str) -> list[str]:
-    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []
+    found = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []
+    if "**" in pattern:  # which also matches the folders that the files lie in
+        found = [name for name in found if not os.path.isdir(name)]
+    return found
 
 
 def documents(source: str | Path, names: Fields = Fields()) -> Iterator[Item]:
@@ -84,7 +85,7 @@ def _single(shown: str, name: str, open_: Callable[[], IO[bytes]], names: Fields
             yield from _items(name, stream, name if is_table(name) else "", 0, names)
     except InputError as error:
         raise InputError(f"{shown}: {str(error).removeprefix(f'{name}: ')}") from error
-    except _DAMAGE as error:
+    except Exception as error:  # libraries raise what happens to happen on damaged bytes
         raise InputError(f"{shown}: can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
@@ -127,7 +128,7 @@ def read_upload(name: str, content: bytes) -> Iterator[Item]:
                 yield from _member(member, "", 0, Fields())
     except InputError as error:
         yield Item(name, error=str(error))
-    except _DAMAGE as error:
+    except Exception as error:  # libraries raise what happens to happen on damaged bytes
         yield Item(name, error=f"the zip is damaged ({error}); send it again")
 
 
@@ -135,7 +136,7 @@ def files(folder: Path, onerror: Callable[[OSError], Any] | None = None) -> Iter
     """Files below a folder but hidden ones, in a fixed order; ``onerror`` hears of folders that can't be listed."""
     for root, folders, names in os.walk(folder, onerror=onerror):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
-        yield from (Path(root) / name for name in folders if (Path(root) / name).is_symlink())
+        yield from (Path(root) / name for name in folders if os.path.islink(Path(root) / name))
         yield from (Path(root) / name for name in sorted(names) if not is_hidden(name))
 
 
@@ -143,7 +144,7 @@ def _folder(folder: Path, names: Fields) -> Iterator[Item]:
     unlisted: list[OSError] = []
     for path in files(folder, unlisted.append):
         where = decode_name(os.fsencode(path.relative_to(folder).as_posix()))
-        if path.is_dir():
+        if _is_folder(path):
             yield Item(where, error="a link to a folder, which is not followed", member=where)
         elif not is_read(where):
             yield _unread(where)
@@ -151,6 +152,10 @@ def _folder(folder: Path, names: Fields) -> Iterator[Item]:
             yield from _within(where, lambda path=path: _opened(path), 0, names)  # type: ignore[misc]
     for error in unlisted:
         yield Item(decode_name(os.fsencode(error.filename)), error=f"folder can't be read: {error.strerror}")
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # False, and no error, where that can't be told
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -168,7 +173,7 @@ def _within(where: str, open_: Callable[[], IO[bytes]], depth: int, names: Field
         yield Item(where, error=str(error).removeprefix(f"{where}: "), member=where)
     except NotImplementedError as error:  # Deflate64, which Windows uses for large members
         yield Item(where, error=f"packed in a way that is not read here ({error}): unpack it, and score the folder", member=where)
-    except _DAMAGE as error:
+    except Exception as error:  # libraries raise what happens to happen on damaged bytes
         stated = error.strerror if isinstance(error, OSError) and error.strerror else error
         where_damaged = "damaged inside the archive" if depth else "can't be read"
         yield Item(where, error=f"{where_damaged}: {stated}", member=where)
@@ -196,14 +201,14 @@ def _items(name: str, stream: IO[bytes], where: str, depth: int, names: Fields) 
                 yield from _member(member, f"{where}/" if where else "", depth + 1, names)
     except InputError:
         raise
-    except _DAMAGE as error:
+    except Exception as error:  # libraries raise what happens to happen on damaged bytes
         then = "fetch it again" if at_top else "what came before is scored"
         raise InputError(f"{name}: damaged or not what its name says ({error}); {then}") from error
 
 
 def _member(member: Member, prefix: str, depth: int, names: Fields) -> Iterator[Item]:
     where = prefix + member.name
-    if is_hidden(member.name.rsplit("/", 1)[-1]) or "__MACOSX/" in where:
+    if any(map(is_hidden, member.name.split("/"))) and not member.error:
         return
     if member.error or member.open is None:
         yield Item(where, error=member.error, member=where)
@@ -217,12 +222,22 @@ def _document(where: str, stream: IO[bytes], name: str, depth: int, names: Field
     item = _limited(where, stream, name)
     yield item
     if item.format == "eml" and not item.error:
-        for attached, content in attachments(bytes(item.content)):  # type: ignore[arg-type]
+        yield from _attached(where, bytes(item.content), depth, names)  # type: ignore[arg-type]
+
+
+def _attached(where: str, mail: bytes, depth: int, names: Fields) -> Iterator[Item]:
+    try:
+        for name, content in attachments(mail):
+            place = f"{where}/{name}"
             if depth >= get_settings().max_depth:
-                yield Item(f"{where}/{attached}", error="attached too deep", member=f"{where}/{attached}")
+                yield Item(place, error="attached too deep: save it, and score it by itself", member=place)
             else:
-                member = Member(attached.replace("/", "_"), lambda content=content: io.BytesIO(content))  # type: ignore[misc]
-                yield from _member(member, f"{where}/", depth + 1, names)
+                yield from _member(Member(name, lambda content=content: io.BytesIO(content)), f"{where}/", depth + 1, names)  # type: ignore[misc]
+    except ReadingError:  # which reading the mail itself will state
+        pass
+    except Exception as error:
+        place = f"{where}/attachments"
+        yield Item(place, error=f"can't be read ({error}): save them, and score them by themselves", member=place)
 
 
 def _limited(where: str, stream: IO[bytes], name: str) -> Item:

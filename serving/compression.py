@@ -6,7 +6,6 @@ import bz2
 import gzip
 import io
 import lzma
-import zlib
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -24,7 +23,6 @@ _OPEN: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
 _SHORT = {".tgz": ".tar.gz", ".tbz": ".tar.bz2", ".tbz2": ".tar.bz2", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
 _MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
 PACKED = (*_OPEN, *_SHORT)
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
 _BLOCK = 1 << 16
 _MAX_READ = 64 << 20  # no reader asks for more at once, unless a header lies
 
@@ -49,20 +47,24 @@ def sniff_packing(start: bytes) -> str:
 def unpack(raw: IO[bytes], packing: str) -> IO[bytes]:
     """A stream of what ``raw`` holds, which counts what goes in and comes out.
 
-    Reading raises one of ``DAMAGE`` where the bytes are damaged, and InputError where they are a bomb.
+    Reading raises what the library raises where the bytes are damaged, and InputError where they are a bomb.
     """
     counted = _Counted(raw)
     return io.BufferedReader(_Guarded(_OPEN[packing](counted), counted), _BLOCK)  # type: ignore[arg-type]
 
 
-def check_ratio(packed: int, unpacked: int) -> None:
-    """Raise InputError if so many bytes can't come out of so few, unless somebody means harm."""
+def most_unpacked(packed: int) -> int:
+    """Bytes that so many packed ones may unpack to: more come out only if somebody means harm."""
     settings = get_settings()
-    if unpacked > settings.unpack_free_bytes and unpacked > settings.max_unpack_ratio * max(packed, 1):
-        raise InputError(
-            f"unpacks to more than {settings.max_unpack_ratio} times its size, as bombs do; if it is none, unpack it yourself or "
-            "set WENZHAI_MAX_UNPACK_RATIO higher"
-        )
+    return max(settings.unpack_free_bytes, settings.max_unpack_ratio * packed)
+
+
+def bomb() -> str:
+    """The error of what unpacks to more."""
+    return (
+        f"unpacks to more than {get_settings().max_unpack_ratio} times its size, as bombs do; if it is none, unpack it yourself "
+        "or set WENZHAI_MAX_UNPACK_RATIO higher"
+    )
 
 
 class _Counted(io.RawIOBase):
@@ -95,7 +97,8 @@ class _Guarded(io.RawIOBase):
         data = self._unpacked.read1(len(buffer))  # read would drop what comes before the damage
         buffer[: len(data)] = data
         self._count += len(data)
-        check_ratio(self._counted.count, self._count)
+        if self._count > most_unpacked(self._counted.count):
+            raise InputError(bomb())
         return len(data)
 
 
@@ -125,14 +128,14 @@ class Forward:
             pass
         return self._at
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         """As of a file."""
-        if size > _MAX_READ:
+        if not 0 <= size <= _MAX_READ:
             raise OSError(f"a header claims {size} bytes")
-        data = self._ahead[:size] if size >= 0 else self._ahead
+        data = self._ahead[:size]
         self._ahead = self._ahead[len(data) :]
-        if size < 0 or len(data) < size:
-            data += self._raw.read(size - len(data) if size >= 0 else -1)
+        if len(data) < size:
+            data += self._raw.read(size - len(data))
         self._at += len(data)
         self.last = data
         return data

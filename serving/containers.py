@@ -15,16 +15,14 @@ from io import BytesIO
 from typing import IO
 
 import py7zr
-from py7zr.exceptions import ArchiveError
+from py7zr.exceptions import DecompressionBombError
 
-from serving.compression import DAMAGE, PACKED, Forward, check_ratio, sniff_packing, unpack
-from serving.rows import TABLES
+from serving.compression import PACKED, Forward, bomb, most_unpacked, sniff_packing, unpack
+from serving.errors import InputError
+from serving.reading import SUFFIXES
+from serving.rows import TABLES, too_large
 from serving.settings import get_settings
 
-BROKEN = (
-    *DAMAGE, zipfile.BadZipFile, tarfile.TarError, ArchiveError, py7zr.exceptions.PasswordRequired, ValueError,
-    NotImplementedError, IndexError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, MemoryError,
-)  # py7zr and tarfile raise what happens to happen on damaged headers
 _ENCRYPTED = "encrypted: unpack it with its password first"
 _LINK = "a link, which is not followed"
 
@@ -73,8 +71,10 @@ def zip_members(file: IO[bytes]) -> Iterator[Member]:
             error = _ENCRYPTED if info.flag_bits & 0x1 else _LINK if stat.S_ISLNK(mode) else _escapes(name)
             if info.is_dir() and not error:
                 continue
-            unpacked += min(info.file_size, member_limit(name))
-            check_ratio(size, unpacked)  # members may share their bytes
+            expected = min(info.file_size, member_limit(name)) if name.lower().endswith(tuple(SUFFIXES)) else info.file_size
+            if not error and unpacked + expected > most_unpacked(size):  # members may share their bytes
+                error = bomb()
+            unpacked += 0 if error else expected
             yield Member(name, None if error else lambda info=info: packed.open(info), error)  # type: ignore[misc]
 
 
@@ -110,6 +110,8 @@ def tar_members(file: IO[bytes]) -> Iterator[Member]:
             error = _escapes(name)
             if not error and not info.isfile() and not info.isdir():
                 error = _LINK if info.issym() or info.islnk() else "a device or pipe, not a file"
+            if info.issparse():
+                error = "a sparse file: pack it anew without --sparse"
             if error or info.isfile():
                 yield Member(name, None if error else lambda info=info: packed.extractfile(info), error)  # type: ignore
         # tarfile takes a damaged header, or none, for the end; the end is a block of zeros.
@@ -126,11 +128,11 @@ def seven_zip_members(file: IO[bytes]) -> Iterator[Member]:
     """
     size = file.seek(0, 2)
     file.seek(0)
-    with py7zr.SevenZipFile(file) as packed:
-        wanted = []
+    with py7zr.SevenZipFile(file, max_extract_size=most_unpacked(size)) as packed:
         if packed.needs_password():
             raise ValueError(_ENCRYPTED)
-        for info in packed.files:
+        names: dict[str, str] = {}
+        for number, info in enumerate(packed.files):
             name = _spelled(info.filename.replace("\\", "/"))
             error = _escapes(name)
             if not error and (info.is_symlink or info.is_junction or info.is_socket):
@@ -138,17 +140,19 @@ def seven_zip_members(file: IO[bytes]) -> Iterator[Member]:
             if error:
                 yield Member(name, None, error)
             elif not info.is_directory:
-                wanted.append(info.filename)
-        check_ratio(size, sum(min(info.uncompressed or 0, member_limit(info.filename)) for info in packed.files))
-        handed = _Handed()
-        thread = threading.Thread(target=handed.fill, args=(packed, wanted), daemon=True)
+                # py7zr looks names up in the current folder, and changes those that are there twice.
+                info._file_info["filename"] = str(number)
+                names[str(number)] = name
+        handed = _Handed(names)
+        thread = threading.Thread(target=handed.fill, args=(packed,), daemon=True)
         thread.start()
         try:
             while (found := handed.queue.get()) is not None:
+                if isinstance(found, DecompressionBombError):
+                    raise InputError(bomb())
                 if isinstance(found, BaseException):
                     raise found
-                name, content = found
-                yield Member(_spelled(name.replace("\\", "/")), lambda content=content: BytesIO(content))  # type: ignore[misc]
+                yield found
         finally:
             handed.stopped = True
             while thread.is_alive():
@@ -159,34 +163,35 @@ def seven_zip_members(file: IO[bytes]) -> Iterator[Member]:
 class _Handed(py7zr.io.WriterFactory):
     """What py7zr writes into, handed on member by member."""
 
-    def __init__(self) -> None:
-        self.queue: queue.Queue[tuple[str, bytes] | BaseException | None] = queue.Queue(maxsize=1)
-        self.stopped = False
+    def __init__(self, names: dict[str, str]) -> None:
+        self.queue: queue.Queue[Member | BaseException | None] = queue.Queue(maxsize=1)
+        self.names, self.stopped = names, False
 
-    def fill(self, packed: py7zr.SevenZipFile, wanted: list[str]) -> None:
+    def fill(self, packed: py7zr.SevenZipFile) -> None:
         """Unpack all; in a thread."""
         try:
-            if wanted:
-                packed.extract(targets=wanted, factory=self)
+            if self.names:
+                packed.extract(targets=list(self.names), factory=self)
             self.queue.put(None)
         except BaseException as error:
             self.queue.put(error)
 
     def create(self, filename: str) -> py7zr.io.Py7zIO:
         """What the next member is written to."""
-        return _Written(filename, self)
+        return _Written(self.names[filename], self)
 
 
 class _Written(py7zr.io.Py7zIO):
     def __init__(self, name: str, handed: _Handed) -> None:
         self._name, self._handed, self._content = name, handed, bytearray()
-        self._limit = member_limit(name)
+        self._limit, self._size = member_limit(name), 0
 
     def write(self, s: bytes | bytearray) -> int:
         if self._handed.stopped:
             raise EOFError("no more is wanted")
-        room = self._limit + 1 - len(self._content)  # one byte too many, so that it is found too large
-        self._content += s[: max(room, 0)]
+        self._size += len(s)
+        if self._size <= self._limit:
+            self._content += s
         return len(s)
 
     def read(self, size: int | None = None) -> bytes:
@@ -199,11 +204,13 @@ class _Written(py7zr.io.Py7zIO):
         pass
 
     def size(self) -> int:
-        return len(self._content)
+        return self._size
 
     def close(self) -> None:
         """The member is whole."""
-        self._handed.queue.put((self._name, bytes(self._content)))
+        error = too_large(self._limit) if self._size > self._limit else ""
+        content = bytes(self._content)
+        self._handed.queue.put(Member(self._name, None if error else lambda: BytesIO(content), error))
 
 
 CONTAINERS: dict[str, Callable[[IO[bytes]], Iterator[Member]]] = {

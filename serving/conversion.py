@@ -57,8 +57,11 @@ def _ask(child: _Child, kind: str, data: bytes) -> Extracted:
                 f"the {kind.upper()} took longer than {child.seconds:g} s to read: split it, or save it as text"
             ) from None
         raise
-    with _lock:
-        _idle.append(child)
+    if child.late:  # it was ended just after it had answered
+        child.end()
+    else:
+        with _lock:
+            _idle.append(child)
     return _extracted(reply)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib.util
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,14 +38,21 @@ class Reprints:
         self._path = index
         self._index: DuplicateIndex | None = None
 
-    def __call__(self, part: Part, stated: Stated) -> list[str | None]:
-        """For each document of the part the id of the first that it reprints."""
-        if self._index is None:
-            try:
-                self._index = DuplicateIndex(self._path)
-            except ValueError as error:
-                raise InputError(f"{error}: use --restart, or another folder") from error
-        return self._index.resolve(part.key.input << 40 | part.key.number, stated.ids, stated.signatures)
+    def __call__(self, part: Part, stated: Stated) -> dict[int, str]:
+        """The ids of what the part's reprints reprint, by the positions of the reprints.
+
+        Raises:
+            InputError: the index can't be used.
+            OSError: nor written, e.g. because the disk is full.
+        """
+        try:
+            self._index = self._index or DuplicateIndex(self._path)
+            found = self._index.resolve(part.key.input << 40 | part.key.number, stated.ids, stated.signatures)
+        except ValueError as error:
+            raise InputError(f"{error}: use --restart, or another folder") from error
+        except sqlite3.Error as error:
+            raise OSError(f"{self._path}: {error}") from error
+        return {position: original for position, original in zip(stated.positions, found) if original is not None}
 
     def close(self) -> None:
         """Close the index, which one process at a time can use."""
@@ -65,12 +74,8 @@ def _local(work: Work) -> Iterator[tuple[int, int]]:
 
 
 def _ray(work: Work) -> Iterator[tuple[int, int]]:
-    try:
-        from serving import ray_engine
-    except ImportError as error:
-        raise InputError(f"--engine ray needs Ray: pip install -c constraints.txt '.[ray]' ({error})") from error
-    if STANDARD_INPUT in work.inputs.names:
-        raise InputError("--engine ray can't read standard input: store it first")
+    from serving import ray_engine  # an extra
+
     ray_engine.connect(work.address)
     yield from ray_engine.run(
         work.inputs, work.done, work.progress.check, Reprints(work.progress.index), work.scorer, work.workers
@@ -78,3 +83,11 @@ def _ray(work: Work) -> Iterator[tuple[int, int]]:
 
 
 ENGINES: dict[str, Callable[..., Iterator[tuple[int, int]]]] = {"local": _local, "ray": _ray}
+
+
+def check_engine(engine: str, names: Sequence[str]) -> None:
+    """Raise InputError if an engine can't be used for such inputs."""
+    if engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise InputError("--engine ray needs Ray: pip install -c constraints.txt '.[ray]'")
+    if engine == "ray" and STANDARD_INPUT in names:
+        raise InputError("--engine ray can't read standard input: store it first")

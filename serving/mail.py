@@ -28,6 +28,8 @@ _TRIVIAL_SHARE = 0.2
 _NO_DOCUMENTS = ("text/calendar", "message/", "application/pkcs7", "application/pgp")
 _RAW = re.compile("[\udc80-\udcff]")  # the parser's way of keeping bytes
 _MAX_DEPTH = 20  # parts inside parts
+_MAX_PARTS = 500
+_MAX_HEADER = 1_000  # characters of a header with parameters, which email reads in quadratic time
 
 
 def extract(data: bytes) -> Extracted:
@@ -62,7 +64,19 @@ def _parse(data: bytes) -> Message:
     message = email.message_from_bytes(data.lstrip(), policy=email.policy.compat32)
     if not any(name in message for name in _HEADERS):
         raise ReadingError("this is not a mail: it has no header such as 'From:' or 'Subject:'")
+    _cut(message, 0, [0])
     return message
+
+
+def _cut(part: Message, depth: int, count: list[int]) -> None:
+    count[0] += 1
+    if count[0] > _MAX_PARTS:
+        raise ReadingError(f"the mail has more than {_MAX_PARTS} parts: save its attachments, and send those")
+    for name in ("content-type", "content-disposition"):
+        if len(str(part.get(name, ""))) > _MAX_HEADER:
+            part.replace_header(name, str(part[name])[:_MAX_HEADER])
+    for inner in _parts(part, depth):
+        _cut(inner, depth + 1, count)
 
 
 def _is_attached(part: Message) -> bool:
@@ -89,7 +103,7 @@ def _attached(part: Message, depth: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _parts(part: Message, depth: int) -> list[Message]:
-    inner = part.get_payload()
+    inner = part.get_payload() if part.is_multipart() else None
     return [item for item in inner if isinstance(item, Message)] if isinstance(inner, list) and depth < _MAX_DEPTH else []
 
 
@@ -194,7 +208,7 @@ def _decoded_header(value: str) -> str:
     except (email.errors.HeaderParseError, ValueError):
         words = [(value, None)]
     text = "".join(
-        word if isinstance(word, str) else _text(word, charset) if charset else word.decode("raw-unicode-escape")
+        word if isinstance(word, str) else _text(word, charset) if charset else word.decode("latin-1")
         for word, charset in words
     )
     return " ".join(text.split())

@@ -41,12 +41,13 @@ class Inputs:
 
     def __init__(self, names: Sequence[str], fields: Fields) -> None:
         self.names, self._fields = names, fields
+        self._base = os.getcwd()  # which is another where Ray's workers run
         self.problems: list[dict[str, str]] = []
         self.ignored: Counter[str] = Counter()
 
     def count(self) -> int | None:
         """How many documents there are, if that is cheap to know."""
-        counts = [archive.count(name) for name in self.names]
+        counts = [archive.count(self._place(name)) for name in self.names]
         return None if None in counts else sum(filter(None, counts))
 
     def parts(self) -> Iterator[Part]:
@@ -62,21 +63,24 @@ class Inputs:
 
     def _items(self, name: str) -> Iterator[Item]:
         empty = True
-        shown = printable(name)
+        shown, place = printable(name), self._place(name)
         try:
-            for item in archive.documents(name, self._fields):
-                empty = False
+            for item in archive.documents(place, self._fields):
+                empty = empty and item.ignored
                 if item.ignored:
                     self.ignored[os.path.splitext(item.member)[1].lower()] += 1
                 else:
-                    place = printable(item.member or item.id)
-                    yield dataclasses.replace(item, id=self._id(item, shown), input=shown, member=place)
+                    member = printable(item.member or item.id)
+                    yield dataclasses.replace(item, id=self._id(item, shown), input=shown, member=member)
             if empty:
                 kinds = ", ".join(archive.DOCUMENT_SUFFIXES)
                 raise InputError(f"{name}: holds no documents ({kinds}, tables or archives)")
         except InputError as error:
-            reason = printable(str(error).removeprefix(f"{name}: "))
+            reason = printable(str(error).removeprefix(f"{name}: ").removeprefix(f"{place}: "))
             self.problems.append({"input": shown, "member": "", "id": shown, "reason": reason})
+
+    def _place(self, name: str) -> str:
+        return name if name == STANDARD_INPUT or is_remote(name) else os.path.join(self._base, name)
 
     def _id(self, item: Item, name: str) -> str:
         """The id that a row states; else its place, with the input in front where there are several."""
@@ -95,7 +99,7 @@ def split_parts(items: Iterable[Item]) -> Iterator[list[Item]]:
     size = 0
     for item in items:
         part.append(item)
-        size += len(item.content)
+        size += len(item.content) + len(item.title)
         if len(part) == settings.part_documents or size >= settings.max_file_bytes:
             yield part
             part, size = [], 0
@@ -124,15 +128,17 @@ def fingerprint(name: str) -> list[object]:
         return fingerprint_remote(name)
     path = Path(name)
     place = str(path.resolve()).encode("utf-8", "surrogateescape").hex()
-    if not path.is_dir():
-        info = path.stat()
-        return [place, info.st_size, info.st_mtime_ns]
+    if not os.path.isdir(path):
+        return [place, _stated(path)]
     digest = hashlib.sha256()
     for file in archive.files(path):
-        try:
-            info = file.stat()
-            stated = f"{info.st_size}\0{info.st_mtime_ns}"
-        except OSError:  # a link to nowhere
-            stated = "absent"
-        digest.update(f"{file.relative_to(path)}\0{stated}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{file.relative_to(path)}\0{_stated(file)}\n".encode("utf-8", "surrogateescape"))
     return [place, digest.hexdigest()]
+
+
+def _stated(path: Path) -> str:
+    try:
+        info = path.stat()
+    except OSError:  # a link to nowhere
+        return "absent"
+    return f"{info.st_size} {info.st_mtime_ns}"

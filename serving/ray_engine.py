@@ -35,9 +35,13 @@ _EXCLUDED = [".git", ".venv", "build", "tests", "training/data", "models/encoder
 
 def connect(address: str) -> None:
     """Join the cluster at ``address`` (``ray://host:10001``, ``auto``), or start Ray on this machine if it is empty."""
-    environment = {"working_dir": str(ROOT), "excludes": _EXCLUDED} if address.startswith("ray://") else {}
+    environment: dict[str, Any] = {"env_vars": {k: v for k, v in os.environ.items() if k.startswith("WENZHAI_")}}
+    if address.startswith("ray://"):
+        environment |= {"working_dir": str(ROOT), "excludes": _EXCLUDED}
+    elif address:
+        environment["env_vars"]["PYTHONPATH"] = str(ROOT)
     ray.init(
-        address=address or None, runtime_env=environment, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True
+        address=address or "local", runtime_env=environment, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True
     )
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)

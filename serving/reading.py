@@ -105,11 +105,11 @@ def _document(extracted: Extracted, meta: dict[str, str], title: str, id: str) -
     tags = meta.get("tags", "") or meta.get("keywords", "") or extracted.tags
     warnings = Counter({f"{name}_removed": count for name, count in removed.items()}) + extracted.noted
     return Document(
-        text=text, title=_one_line(cleaned.title), id=id,
+        text=text, title=without_surrogates(_one_line(cleaned.title)), id=id,
         date=noise.normal_date(meta.get("date", "")) or noise.normal_date(extracted.date) or cleaned.date,
-        source=meta.get("source", "") or extracted.source or cleaned.source,
-        category=meta.get("categories", "") or meta.get("category", "") or extracted.category,
-        tags=tuple(tag for tag in re.split(r"[,，、;；\s]+", tags) if tag),
+        source=without_surrogates(meta.get("source", "") or extracted.source or cleaned.source),
+        category=without_surrogates(meta.get("categories", "") or meta.get("category", "") or extracted.category),
+        tags=tuple(tag for tag in re.split(r"[,，、;；\s]+", without_surrogates(tags)) if tag),
         warnings=tuple(f"{name}: {count}" for name, count in sorted(warnings.items())),
     )
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from serving.errors import InputError
 from serving.settings import get_settings
 
-_BATCH_ROWS = 64
+_BATCH_ROWS, _BUFFER = 64, 1 << 16
+_END = "\ue000end of file\ue001"  # a last row of our own, which is part of another where a quotation is never closed
 _ESCAPES = 4  # a document may be so many times as long while it is quoted or escaped in its file
 # In lower case, the first that is there; what collectors here and elsewhere call them.
 _NAMES = {
@@ -123,18 +124,26 @@ def read_csv(file: IO[bytes], where: str, names: Fields, delimiter: str = ",") -
     lines = io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")  # type: ignore[type-var]
     reader = csv.reader(_bounded(lines, limit, where), delimiter=delimiter)
     try:
-        header = next(reader, None)
-        columns = names.find(header or (), where)
-        index = {name: (header or []).index(column) for name, column in columns.items()}
+        first = next(reader, [])
+        # A cell of two bytes may be UTF-8 by chance: where the first line is none, no cell is.
+        foreign = any(isinstance(_bytes_unless_decoded(cell), bytes) for cell in first)
+        header = [_text(cell, foreign) for cell in first]
+        columns = names.find(header, where)
+        index = {name: header.index(column) for name, column in columns.items()}
+        start = reader.line_num + 1
         for values in reader:
+            if _END in (values[-1:] or [""])[0]:
+                if len(values) > 1 or values[0] != _END:
+                    raise InputError(f"{where}: a quotation mark in line {start} or below is never closed: close it")
+                return
+            start = reader.line_num + 1
             if not values:
                 continue
             row: dict[str, str | bytes] = {name: values[at] for name, at in index.items() if at < len(values) and values[at]}
             if "text" in row:
                 row["text"] = _bytes_unless_decoded(str(row["text"]))
             for name in row.keys() - {"text"}:
-                value = _bytes_unless_decoded(str(row[name]))
-                row[name] = value if isinstance(value, str) else value.decode("gb18030", "replace")
+                row[name] = _text(str(row[name]), foreign)
             yield _from_columns(row, f"{where}:{reader.line_num}")
     except csv.Error as error:
         raise InputError(f"{where}: near line {reader.line_num}: {error}; is a quotation mark missing?") from error
@@ -146,6 +155,12 @@ def _bounded(lines: IO[str], limit: int, where: str) -> Iterator[str]:
         if len(line) > limit:
             raise InputError(f"{where}: has a line of more than {limit} characters: is it a CSV?")
         yield line.replace("\0", "")
+    yield _END
+
+
+def _text(cell: str, foreign: bool) -> str:
+    value = cell.encode("utf-8", "surrogateescape") if foreign else _bytes_unless_decoded(cell)
+    return value if isinstance(value, str) else value.decode("gb18030", "replace")
 
 
 def _bytes_unless_decoded(text: str) -> str | bytes:
@@ -163,7 +178,7 @@ def read_parquet(file: IO[bytes], where: str, names: Fields) -> Iterator[Item]:
     Raises:
         InputError: no column is known to hold text.
     """
-    with pq.ParquetFile(file) as table:
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER) as table:  # else whole row groups are held
         columns = names.find(table.schema_arrow.names, where)
         number = 0
         for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns.values())):

@@ -20,6 +20,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from contextlib import closing
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -33,7 +34,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from serving.archive import STANDARD_INPUT, InputError, expand
-from serving.engines import ENGINES, Work
+from serving.engines import ENGINES, Work, check_engine
 from serving.model import ModelError, read_config
 from serving.parts import Inputs, fingerprint, printable
 from serving.progress import ERRORS, RUN, Progress, Totals
@@ -42,7 +43,7 @@ from serving.rows import Fields
 from serving.settings import get_settings
 from serving.workers import WorkerError
 
-_VERSIONS = ("wenzhai", "openvino", "tokenizers", "pyarrow", "trafilatura")
+_VERSIONS = ("wenzhai", "openvino", "tokenizers", "opencc", "rensa", "trafilatura", "pypdfium2", "mammoth", "pyarrow")
 
 
 @click.command(help=__doc__)
@@ -76,6 +77,8 @@ def main(
         names = expand(inputs)
         if names.count(STANDARD_INPUT) > 1:
             raise InputError("standard input can be read once: state - once")
+        check_engine(engine, names)
+        _check_output(output, names)
         options = {
             "format": kind, "rows": rows, "fields": vars(fields), "include_text": include_text,
             "skip_duplicates": skip_duplicates,
@@ -91,7 +94,16 @@ def main(
     except KeyboardInterrupt:
         click.echo(f"\nstopped; {again}", err=True)
         code = 130
+    except Exception:
+        click.echo(f"{traceback.format_exc()}Error: this should not have happened, please report it; {again}", err=True)
     sys.exit(code)
+
+
+def _check_output(output: str, names: list[str]) -> None:
+    """Raise InputError if results would be read as documents."""
+    for name in names:
+        if os.path.isdir(name) and Path(output).resolve().is_relative_to(Path(name).resolve()):
+            raise InputError(f"--output {output} lies inside the input {name}: choose another place")
 
 
 class Run:
@@ -107,11 +119,15 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
         settings = get_settings()
-        limits = ("part_documents", "max_file_bytes", "max_nested_bytes", "max_depth", "max_unpack_ratio", "convert_seconds")
+        limits = (
+            "part_documents", "max_file_bytes", "max_nested_bytes", "max_depth", "max_unpack_ratio", "unpack_free_bytes",
+            "convert_seconds", "convert_memory_bytes", "evidence_sentences", "precision",
+        )
         return {
             "inputs": [fingerprint(name) for name in self.names], "options": self.options,
             "model": hashlib.sha256((self.model / "config.json").read_bytes()).hexdigest(),
             "limits": {name: getattr(settings, name) for name in limits},
+            "versions": {name: _version(name) for name in _VERSIONS},
         }
 
     def score(self, engine: str, workers: int, threads: int, address: str) -> int:
@@ -121,7 +137,7 @@ class Run:
         record = self._record(workers, started)
         self.progress.record(record)
         scored = 0
-        scorer = (self.model, self.progress, self.options["include_text"], self.options["skip_duplicates"], threads)
+        scorer = (self.model.absolute(), self.progress, self.options["include_text"], self.options["skip_duplicates"], threads)
         work = Work(self.inputs, self.progress, set(done), scorer, workers, address)
         # A terminal sees the bar move; a log file gets a line now and then.
         pace = 0.5 if sys.stderr.isatty() else 10

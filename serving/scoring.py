@@ -6,7 +6,7 @@ Two steps, because whether a document reprints an earlier one is decided between
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,24 +28,25 @@ Mark = Callable[[int | None], None]
 
 
 class Stated(NamedTuple):
-    """What decides on reprints: the ids of a part's documents, and their signatures (None: too short to have one)."""
+    """What decides on reprints: positions of a part's documents, their ids and signatures (None: too short to have one)."""
 
+    positions: list[int]
     ids: list[str]
     signatures: list[bytes | None]
 
 
 @dataclass
 class Prepared:
-    """A part that has been read: its documents with the items they came from, and the errors of the others."""
+    """A part that has been read: its documents by the positions of their items, and the errors of the others."""
 
     part: Part
-    documents: list[tuple[Item, Document]] = field(default_factory=list)
+    documents: dict[int, Document] = field(default_factory=dict)
     errors: Errors = field(default_factory=list)
 
 
 def prepare(part: Part, mark: Mark | None = None) -> tuple[Stated, Prepared]:
     """Read a part's documents. ``mark`` hears of each before it is touched."""
-    prepared, stated = Prepared(part), Stated([], [])
+    prepared, stated = Prepared(part), Stated([], [], [])
     for position, item in enumerate(part.items):
         if mark:
             mark(position)
@@ -59,7 +60,8 @@ def prepare(part: Part, mark: Mark | None = None) -> tuple[Stated, Prepared]:
         except Exception as error:  # a fault in reading one document must not lose the others
             prepared.errors.append(_error(item, f"could not be read ({type(error).__name__}); convert it to plain text"))
         else:
-            prepared.documents.append((item, document))
+            prepared.documents[position] = document
+            stated.positions.append(position)
             stated.ids.append(item.id)
             stated.signatures.append(document_signature)
     return stated, prepared
@@ -86,36 +88,38 @@ class Scorer:
         """As the function, which needs no model."""
         return prepare(part, mark)
 
-    def finish(self, prepared: Prepared, duplicates: Sequence[str | None], mark: Mark | None = None) -> tuple[int, int]:
-        """Score and store a part, whose reprints are known: -> documents found, documents scored."""
-        part = prepared.part
-        wanted = [i for i in range(len(prepared.documents)) if not (self._skip and duplicates[i] is not None)]
-        analyses = self._analyse(prepared, wanted, mark)
-        rows = []
-        for i, (item, document) in enumerate(prepared.documents):
-            if i not in wanted or analyses[i] is not None:
-                rows.append(self._row(item, document, analyses.get(i), duplicates[i]))
-        self._progress.save(part, rows, prepared.errors)
-        return len(part.items), sum(analysis is not None for analysis in analyses.values())
+    def finish(self, prepared: Prepared, originals: Mapping[int, str], mark: Mark | None = None) -> tuple[int, int]:
+        """Score and store a part: -> documents found, documents scored.
 
-    def _analyse(self, prepared: Prepared, wanted: Sequence[int], mark: Mark | None) -> dict[int, dict[str, Any] | None]:
-        documents = [document for _, document in prepared.documents]
+        ``originals`` are the ids of what reprints reprint, by the positions of the reprints.
+        """
+        part = prepared.part
+        wanted = [position for position in prepared.documents if not (self._skip and position in originals)]
+        analyses = self._analyse(prepared, wanted, mark)
+        rows = [
+            self._row(part.items[position], document, analyses.get(position), originals.get(position))
+            for position, document in prepared.documents.items()
+            if position in analyses or position not in wanted
+        ]
+        self._progress.save(part, rows, prepared.errors)
+        return len(part.items), len(analyses)
+
+    def _analyse(self, prepared: Prepared, wanted: Sequence[int], mark: Mark | None) -> dict[int, dict[str, Any]]:
+        """Analyses by position; what can't be analysed becomes an error."""
         if mark is None:
             try:
-                found = self._analyse_documents([documents[i] for i in wanted])
-                return dict(zip(wanted, found))
+                return dict(zip(wanted, self._analyse_documents([prepared.documents[position] for position in wanted])))
             except Exception:  # a fault in scoring one document must not lose the others: find it
                 pass
-        analyses: dict[int, dict[str, Any] | None] = {}
-        for i in wanted:
-            item, document = prepared.documents[i]
+        analyses: dict[int, dict[str, Any]] = {}
+        for position in wanted:
             if mark:
-                mark(next(position for position, other in enumerate(prepared.part.items) if other is item))
+                mark(position)
             try:
-                analyses[i] = self._analyse_documents([document])[0]
+                analyses[position] = self._analyse_documents([prepared.documents[position]])[0]
             except Exception as error:
-                analyses[i] = None
-                prepared.errors.append(_error(item, f"could not be scored ({type(error).__name__}); please report it"))
+                reason = f"could not be scored ({type(error).__name__}); please report it"
+                prepared.errors.append(_error(prepared.part.items[position], reason))
         return analyses
 
     def _analyse_documents(self, documents: Sequence[Document]) -> list[dict[str, Any]]:

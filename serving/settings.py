@@ -7,6 +7,7 @@ What belongs to a model (topics, thresholds, windows) stands in the model folder
 from __future__ import annotations
 
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -65,4 +66,5 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = (f"WENZHAI_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
-        raise SystemExit(f"wenzhai can't start: {'; '.join(wrong)}") from None
+        sys.stderr.write(f"wenzhai can't start: {'; '.join(wrong)}\n")
+        raise SystemExit(2) from None

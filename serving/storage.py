@@ -1,7 +1,7 @@
 """Where inputs lie and results go: this machine's files, or any storage that fsspec knows (s3://, gs://, abfs://, hdfs:// …).
 
-A file under its final name is always whole: here by a rename after flushing to the disk, there because an object
-appears when all of it has been sent.
+A file under its final name is always whole: here by a rename after flushing to the disk, there because object storage
+(not hdfs:// or sftp://) shows an object when all of it has been sent.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class LocalFolder:
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self._path = Path(place)
+        self._path = Path(place).absolute()  # workers may run elsewhere
+        if self._path.exists() and not self._path.is_dir():
+            raise InputError(f"{place} is a file: name a folder for the results")
 
     def local(self, name: str) -> Path:
         """Where a database that belongs to the folder lies: on this machine."""

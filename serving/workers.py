@@ -166,6 +166,7 @@ class Workers:
         for task in worker.tasks.values():  # each to a process of its own, so that it is clear which document one dies of
             if task.at is not None:
                 _give_up(task.part.items, task.at, f"processes that work on it die (exit code {code}): leave it out")
+                self._deaths = 0
             task.deaths, task.at = task.deaths + 1, None
             self._give(self._new(), task)
 

@@ -145,7 +145,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], int, tuple[str, ...]]] = {
     "bomb.jsonl.xz": (lambda path: path.write_bytes(lzma.compress(bytes(200 << 20), preset=0)), 0, ("bombs",)),
     "bomb.zip": (
         lambda path: path.write_bytes(raw_zip([(b"a.txt", GOOD.encode())] * 9, claims=16 << 20, shared=True)), 4,
-        ("bombs",),
+        ("bombs",) * 5,
     ),
     "deep.zip": (lambda path: path.write_bytes(_nested(6)), 4, ("inside",)),
     "members.tar": (

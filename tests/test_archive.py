@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
+import time
 import zipfile
+from email.message import EmailMessage
 from pathlib import Path
 
+import py7zr
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from backports import zstd
 
 from serving import archive
 from serving.archive import InputError, Item
 from serving.reading import read
 from serving.settings import get_settings
-from tests.hostile import raw_zip
+from tests.hostile import raw_zip, tarred, zipped
 
 TEXTS = {"新闻/甲.txt": "医院开展基因筛查。", "新闻/乙.md": "# 标题\n正文一句。", "丙.html": "<p>网页正文。</p>"}
 
@@ -371,3 +377,102 @@ def test_a_damaged_archive_of_any_kind_never_raises_anything_else(tmp_path: Path
             except InputError:
                 outcomes.add(None)
         assert None in outcomes, name
+
+
+def test_csv_of_excel_in_china_with_chinese_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("编号,标题,正文\r\n一,题,医院开展筛查。\r\n".encode("gb18030"))
+    (item,) = archive.documents(path)
+    assert (item.id, item.title, read(item.content).text) == ("一", "题", "医院开展筛查。")
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_csv_whose_quotation_is_never_closed(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f'id,text\n1,one\n2,"two\n3,three\n4,four{end}')
+    items = []
+    with pytest.raises(InputError, match="in line 3 or below is never closed"):
+        for item in archive.documents(path):
+            items.append(item)
+    assert items == [Item("1", "one")]
+    path.write_text(f'id,text\n1,one\n2,"tw""o"{end}')
+    assert [item.content for item in archive.documents(path)] == ["one", 'tw"o']
+
+
+def test_parquet_with_a_date_beyond_the_calendar(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["正文。"], "date": pa.array([2**60], pa.timestamp("ms"))}), path)
+    with pytest.raises(InputError, match="damaged"):
+        list(archive.documents(path))
+
+
+def test_7z(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.7z"
+    with py7zr.SevenZipFile(path, "w") as file:
+        for name, text in (*TEXTS.items(), ("丙.html", "又一个"), ("空.txt", ""), ("图.png", "x")):
+            file.writestr(text.encode(), name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "丙.html").symlink_to("/etc/passwd")  # what lies in the current folder does not matter
+    found = list(archive.documents(path))
+    assert [item.id for item in found] == [*TEXTS, "丙.html", "空.txt", "图.png"] and found[-1].ignored
+    assert [item.content for item in found[:4]] == [*(text.encode() for text in TEXTS.values()), "又一个".encode()]
+
+
+def test_a_table_in_a_7z_that_is_too_large_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(get_settings(), "max_nested_bytes", 4096)
+    path = tmp_path / "a.7z"
+    with py7zr.SevenZipFile(path, "w") as file:
+        file.writestr("id,text\n" + "1,x\n" * 2000, "rows.csv")
+        file.writestr("好。".encode(), "好.txt")
+    large, good = archive.documents(path)
+    assert "larger than 4096" in large.error and good.content == "好。".encode()
+
+
+@pytest.mark.parametrize("name", ["a.tar.bz2", "a.tar.xz", "a.tar.zst", "a.txt.gz", "a.jsonl.xz", "a.csv.bz2", "a.zip.gz"])
+def test_packed(tmp_path: Path, name: str) -> None:
+    contents_of = {
+        ".tar": tarred({"甲.txt": b"one"}), ".txt": b"one", ".jsonl": b'{"text": "one"}', ".csv": b"text\none\n",
+        ".zip": zipped({"甲.txt": b"one"}),
+    }
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
+    content = contents_of[Path(Path(name).stem).suffix]
+    (tmp_path / name).write_bytes(pack[Path(name).suffix](content))
+    (item,) = archive.documents(tmp_path / name)
+    assert item.content in (b"one", "one") and not item.error
+
+
+def test_mail_with_attachments(tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["Subject"] = "简报"
+    message.set_content("请看附件。")
+    message.add_attachment("甲的正文。".encode(), maintype="text", subtype="plain", filename="甲.txt")
+    message.add_attachment(zipped({"乙.md": "# 乙\n正文。".encode()}), maintype="application", subtype="zip", filename="包.zip")
+    (tmp_path / "信.eml").write_bytes(message.as_bytes())
+    found = list(archive.documents(tmp_path))
+    assert [item.id for item in found] == ["信.eml", "信.eml/甲.txt", "信.eml/包.zip/乙.md"]
+    assert found[0].format == "eml" and read(found[0].content, format="eml").text == "请看附件。"
+
+
+def test_mail_with_a_header_that_takes_for_ever_or_breaks_the_parser(tmp_path: Path) -> None:
+    (tmp_path / "a.eml").write_bytes(b'Subject: x\nContent-Type: application/x; name="' + b";" * 100_000 + b'"\n\nbody')
+    inner = b"Subject: hello\x0cEvil: yes\n\ninner"
+    (tmp_path / "b.eml").write_bytes(
+        b"Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n" + inner + b"\n--b--\n"
+    )
+    started = time.monotonic()
+    found = list(archive.documents(tmp_path))
+    assert time.monotonic() - started < 10 and {item.id for item in found} >= {"a.eml", "b.eml"}
+
+
+def test_sparse_members_and_lying_headers(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as file:
+        info = tarfile.TarInfo("a.jsonl")
+        info.size = 20
+        info.pax_headers = {"GNU.sparse.map": "0,10", "GNU.sparse.size": str(3 << 30)}
+        file.addfile(info, io.BytesIO(b"x" * 20))
+    (item,) = archive.documents(tmp_path / "a.tar")
+    assert "sparse" in item.error
+    data = bytearray(write_tar(tmp_path / "b.tar", {"x" * 150 + ".txt": "正文。"}).read_bytes())
+    data[124:136] = b"\xff" * 12  # a negative size of the long name
+    (tmp_path / "b.tar").write_bytes(data)
+    assert broken(tmp_path / "b.tar")[0] == []

@@ -180,3 +180,9 @@ def test_parts_in_parts_without_end() -> None:
         data += b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (i, i)
     with pytest.raises(ReadingError, match="no text"):
         read(data + b"\n" + A.encode(), format="eml")
+
+
+def test_half_a_surrogate_pair_in_a_header_can_be_written() -> None:
+    head = b"From: \\ud800 =?utf-8?q?=E4=B8=AD?= <a@b.c>\nSubject: \\us x =?utf-8?q?=E4=B8=AD?=\n\n"
+    found = read(head + "正文。".encode(), format="eml")
+    assert (found.title + found.source).encode() and found.text == "正文。"

@@ -62,6 +62,9 @@ def test_patterns(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     assert expand([f"{tmp_path}/**/*.zip", "-"]) == [f"{tmp_path}/甲/1.zip", f"{tmp_path}/甲/乙/2.zip", "-"]
     assert expand([f"{tmp_path}/[a].txt"]) == [f"{tmp_path}/[a].txt"], "what is there is no pattern"
+    assert expand([f"{tmp_path}/**", f"{tmp_path}/*.txt"]) == [
+        f"{tmp_path}/{name}" for name in ("3.txt", "[a].txt", "甲/1.zip", "甲/乙/2.zip")
+    ], "each once, and not the folders beside their files"
     for name in ("*.pdf", "4.txt"):
         with pytest.raises(InputError, match="no such file"):
             expand([f"{tmp_path}/{name}"])

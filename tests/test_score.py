@@ -233,6 +233,12 @@ def test_a_disk_that_is_full_ends_with_a_sentence(tmp_path: Path, tiny_model: Pa
     assert done.returncode == 2 and "Error" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_results_do_not_become_documents(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "甲.txt").write_text("正文。")
+    done = run_module("serving.score", tmp_path, "--output", tmp_path / "a" / "out", "--model", tiny_model, check=False)
+    assert done.returncode == 2 and "inside the input" in done.stderr and not (tmp_path / "a").exists()
+
+
 def test_two_runs_do_not_share_a_folder(tmp_path: Path, tiny_model: Path) -> None:
     path, output = jsonl(tmp_path / "a.jsonl", 4), tmp_path / "out"
     with Progress(output, "jsonl").alone():

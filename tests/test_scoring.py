@@ -43,7 +43,7 @@ def test_a_bug_in_one_document_does_not_stop_the_others(
     monkeypatch.setattr(scoring, step, fail)
     mark = touched.append if careful else None
     stated, prepared = scorer.prepare(Part(Key(0, 3), items(3)), mark)
-    assert scorer.finish(prepared, [None] * len(stated.ids), mark) == (3, 2)
+    assert scorer.finish(prepared, {}, mark) == (3, 2)
     rows, state = stored(tmp_path)
     assert [row["id"] for row in rows] == ["0", "2"]
     (error,) = state["errors"]
@@ -52,10 +52,22 @@ def test_a_bug_in_one_document_does_not_stop_the_others(
         assert touched == [0, 1, 2, *([0, 2] if step == "read" else [0, 1, 2])]
 
 
+def test_reprints_keep_their_places_when_a_document_is_given_up(tmp_path: Path, scorer: Scorer) -> None:
+    """It is decided once; read again after a death, the part has a document less."""
+    part = Part(Key(0, 3), items(4))
+    stated, _ = scorer.prepare(part)
+    assert stated.positions == [0, 1, 2, 3]
+    part.items[0] = Item("0", error="given up")
+    _, prepared = scorer.prepare(part)
+    scorer.finish(prepared, {3: "1"})
+    rows, _ = stored(tmp_path)
+    assert {row["id"]: row["duplicate_of"] for row in rows} == {"1": None, "2": None, "3": "1"}
+
+
 def test_reprints_are_left_unscored(tmp_path: Path, scorer: Scorer) -> None:
     stated, prepared = scorer.prepare(Part(Key(0, 3), [*items(3), Item("坏", error="damaged")]))
     assert stated.ids == ["0", "1", "2"] and len(stated.signatures) == 3
-    assert scorer.finish(prepared, [None, "0", None]) == (4, 2)
+    assert scorer.finish(prepared, {1: "0"}) == (4, 2)
     rows, state = stored(tmp_path)
     assert [row["duplicate_of"] for row in rows] == [None, "0", None]
     assert [row["topics"] is None for row in rows] == [False, True, False]

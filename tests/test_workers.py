@@ -103,6 +103,15 @@ def test_a_process_that_dies_is_replaced_and_the_document_given_up(deadly: str) 
     assert [row[1:] for row in found] == [[2, 4], [6, found[1][2], 8], [10, 12], found[3][1:], [14], [16], [18]]
 
 
+def test_a_document_given_up_does_not_shift_decisions() -> None:
+    def decide(part: Part, stated: list[str]) -> list[int]:
+        return [int(id.split("-")[1]) for id in stated]
+
+    with Workers(1, Double, ()) as pool:
+        ((_, given_up, *rest),) = pool.run(parts(["-8", "10", "20"]), decide)
+    assert "die (exit code 8)" in given_up and rest == [21, 42]
+
+
 def test_large_parts_do_not_stop_up_the_pipe() -> None:
     long = [Part(Key(0, number), [Item("x" * 3_000_000, "1")]) for number in range(6)]
     with Workers(1, Double, ()) as pool:
