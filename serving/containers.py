@@ -52,7 +52,18 @@ def _spelled(name: str) -> str:
 def member_limit(name: str) -> int:
     """Bytes of a member that are held at most: more of an archive inside the archive than of a document."""
     settings = get_settings()
-    return settings.max_nested_bytes if name.lower().endswith((*CONTAINERS, *PACKED, *TABLES)) else settings.max_file_bytes
+    return settings.max_nested_bytes if _holds_more(name) else settings.max_file_bytes
+
+
+def _holds_more(name: str) -> bool:
+    return name.lower().endswith((*CONTAINERS, *PACKED, *TABLES))
+
+
+def _unpacked(name: str, size: int) -> int:
+    """Bytes of a member of ``size`` that will be read."""
+    if _holds_more(name):
+        return size
+    return min(size, get_settings().max_file_bytes) if name.lower().endswith(tuple(SUFFIXES)) else 0
 
 
 def _escapes(name: str) -> str:
@@ -71,7 +82,7 @@ def zip_members(file: IO[bytes]) -> Iterator[Member]:
             error = _ENCRYPTED if info.flag_bits & 0x1 else _LINK if stat.S_ISLNK(mode) else _escapes(name)
             if info.is_dir() and not error:
                 continue
-            expected = min(info.file_size, member_limit(name)) if name.lower().endswith(tuple(SUFFIXES)) else info.file_size
+            expected = _unpacked(name, info.file_size)
             if not error and unpacked + expected > most_unpacked(size):  # members may share their bytes
                 error = bomb()
             unpacked += 0 if error else expected

@@ -61,8 +61,7 @@ class Progress:
         Raises:
             InputError: what is there was begun otherwise.
         """
-        for folder in ("", STATE):
-            self._folder.sweep(folder, _OWN)
+        self.sweep()
         parts = [name for name in self._folder.names() if _PART.fullmatch(name)]
         if parts and not restart:
             self._compare(identity)
@@ -73,6 +72,11 @@ class Progress:
         for path in self.index.parent.glob(f"{self.index.name}*"):
             path.unlink()
         self._folder.write(_BEGUN, lambda path: path.write_text(json.dumps(identity), "utf-8"))
+
+    def sweep(self) -> None:
+        """Remove what a killed run was just writing."""
+        for folder in ("", STATE):
+            self._folder.sweep(folder, _OWN)
 
     def _compare(self, identity: dict[str, Any]) -> None:
         advice = "use --restart, which deletes them, or another folder"

@@ -150,6 +150,7 @@ class Run:
                     bar.update(found)
                     scored += documents
         except BaseException:
+            self.progress.sweep()
             self._end(record, "stopped", scored, clock)
             self.progress.record(record)
             raise
