@@ -28,11 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import click
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.kills import sentences, session_of
+from serving.archive import documents
 from serving.model import Model
 from serving.reading import ReadingError, read
 from serving.settings import get_settings
@@ -42,9 +42,8 @@ PIPELINE_BATCH = 16
 
 def draw_rows(corpus: Path, count: int, seed: int = 0) -> list[dict[str, str]]:
     """Rows from all files of the corpus, in random order."""
-    rows: list[dict[str, str]] = []
-    for path in sorted(corpus.glob("*.parquet")):
-        rows += pq.read_table(path, columns=["id", "title", "text"]).to_pylist()
+    items = (item for item in documents(corpus) if isinstance(item.content, str) and not item.error)
+    rows = [{"id": item.id, "title": item.title, "text": str(item.content)} for item in items]
     random.Random(seed).shuffle(rows)
     return rows[:count]
 
@@ -84,19 +83,19 @@ def _memory(pid: int) -> float:
 
 def in_process(rows: list[dict[str, str]], model: Path) -> tuple[dict[str, float], int]:
     """The model alone on all cores, a part at a time: figures, and the tokens of all documents."""
-    documents = []
+    read_already = []
     for row in rows:
         with contextlib.suppress(ReadingError):
-            documents.append(read(row["text"], title=row["title"] or ""))
+            read_already.append(read(row["text"], title=row["title"]))
     loaded = Model.load(model, threads=os.cpu_count() or 1)
     size = get_settings().part_documents
-    loaded.score(documents[:size], get_settings().max_batch_tokens)
+    loaded.score(read_already[:size], get_settings().max_batch_tokens)
     started = time.perf_counter()
-    for at in range(0, len(documents), size):
-        loaded.score(documents[at : at + size], get_settings().max_batch_tokens)
+    for at in range(0, len(read_already), size):
+        loaded.score(read_already[at : at + size], get_settings().max_batch_tokens)
     seconds = time.perf_counter() - started
-    tokens = sum(len(window.token_ids) for document in documents for window in loaded.split(document))
-    return {"seconds": seconds, "documents": len(documents), "memory": _memory(os.getpid())}, tokens
+    tokens = sum(len(window.token_ids) for document in read_already for window in loaded.split(document))
+    return {"seconds": seconds, "documents": len(read_already), "memory": _memory(os.getpid())}, tokens
 
 
 def pipeline(rows: list[dict[str, str]], model: Path) -> dict[str, float]:
@@ -117,8 +116,7 @@ def pipeline(rows: list[dict[str, str]], model: Path) -> dict[str, float]:
         texts = [row["text"] for row in rows]
         classify(texts[:PIPELINE_BATCH], truncation=True, max_length=512)
         started = time.perf_counter()
-        for _ in classify(iter(texts), truncation=True, max_length=512):
-            pass
+        classify(texts, truncation=True, max_length=512)
         seconds = time.perf_counter() - started
     return {"seconds": seconds, "documents": len(texts), "memory": _memory(os.getpid())}
 
@@ -134,7 +132,7 @@ def show(figures: dict[str, dict[str, float]], tokens_each: float) -> None:
             name, f"{row['documents']:,.0f}", f"{row['seconds']:.1f}", f"{speed:.1f}", f"{speed * tokens_each:,.0f}",
             f"{ratio:.0%}", f"{row['memory']:,.0f}",
         )
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 def memory_curve(counts: tuple[int, ...], model: Path) -> None:
@@ -150,26 +148,26 @@ def memory_curve(counts: tuple[int, ...], model: Path) -> None:
             row = command(path, Path(folder) / "out", model)
         speed = row["documents"] / row["seconds"]
         table.add_row(f"{count:,}", f"{row['seconds']:,.1f}", f"{speed:,.1f}", f"{row['memory']:,.0f}")
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 @click.command(help=__doc__)
 @click.option("--corpus", type=click.Path(path_type=Path, exists=True))
-@click.option("--documents", default=2000, show_default=True)
+@click.option("--documents", "number", default=2000, show_default=True)
 @click.option("--model", default=ROOT / "models" / "default", show_default="models/default", type=click.Path(path_type=Path))
 @click.option("--ray", is_flag=True)
 @click.option("--pipeline", "piped", default=0, show_default=True, help="Documents for transformers.pipeline.")
 @click.option("--memory", multiple=True, type=int)
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 def main(
-    corpus: Path | None, documents: int, model: Path, ray: bool, piped: int, memory: tuple[int, ...], json_file: Path | None
+    corpus: Path | None, number: int, model: Path, ray: bool, piped: int, memory: tuple[int, ...], json_file: Path | None
 ) -> None:
     """Command line."""
     if memory:
         memory_curve(memory, model)
     if corpus is None:
         return
-    rows = draw_rows(corpus, documents)
+    rows = draw_rows(corpus, number)
     figures = {}
     figures["the model alone"], tokens = in_process(rows, model)
     ways = {

@@ -85,7 +85,10 @@ class Model:
         folder = Path(folder)
         config = read_config(folder)
         core = ov.Core()
-        options: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        options: dict[str, Any] = {
+            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # else processes of one thread each all sit on the first core
+        }
         if precision != "auto":
             options["INFERENCE_PRECISION_HINT"] = precision
         try:
