@@ -73,7 +73,7 @@ def main(
     fields = Fields(text_field, title_field, date_field, id_field)
     code = 2
     try:
-        read_config(model)
+        config = read_config(model)
         names = expand(inputs)
         if names.count(STANDARD_INPUT) > 1:
             raise InputError("standard input can be read once: state - once")
@@ -83,7 +83,7 @@ def main(
             "format": kind, "rows": rows, "fields": vars(fields), "include_text": include_text,
             "skip_duplicates": skip_duplicates,
         }
-        run = Run(names, fields, model, Progress(output, kind, rows), options)
+        run = Run(Inputs(names, fields), model, config["files"], Progress(output, kind, rows), options)
         with run.progress.alone():
             run.progress.begin(run.identity(), restart)
             code = run.score(engine, workers, threads or max(1, (os.cpu_count() or 1) // workers), address)
@@ -112,9 +112,11 @@ class Run:
     ``options`` are those on which results depend: with others, parts would hold other documents or other answers.
     """
 
-    def __init__(self, names: list[str], fields: Fields, model: Path, progress: Progress, options: dict[str, Any]) -> None:
-        self.names, self.model, self.progress, self.options = names, model, progress, options
-        self.inputs = Inputs(names, fields)
+    def __init__(
+        self, inputs: Inputs, model: Path, hashes: dict[str, str], progress: Progress, options: dict[str, Any]
+    ) -> None:
+        self.inputs, self.model, self.hashes, self.progress, self.options = inputs, model, hashes, progress, options
+        self.versions = {name: _version(name) for name in _VERSIONS}
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
@@ -124,10 +126,10 @@ class Run:
             "convert_seconds", "convert_memory_bytes", "evidence_sentences", "precision",
         )
         return {
-            "inputs": [fingerprint(name) for name in self.names], "options": self.options,
+            "inputs": [fingerprint(name) for name in self.inputs.names], "options": self.options,
             "model": hashlib.sha256((self.model / "config.json").read_bytes()).hexdigest(),
             "limits": {name: getattr(settings, name) for name in limits},
-            "versions": {name: _version(name) for name in _VERSIONS},
+            "versions": self.versions,
         }
 
     def score(self, engine: str, workers: int, threads: int, address: str) -> int:
@@ -164,12 +166,11 @@ class Run:
 
     def _record(self, workers: int, started: datetime) -> dict[str, Any]:
         before = self.progress.recorded().get("runs", [])
-        config = read_config(self.model)
         return {
-            "state": "running", "inputs": [printable(name) for name in self.names],
+            "state": "running", "inputs": [printable(name) for name in self.inputs.names],
             "output": printable(self.progress.output), "options": self.options,
-            "model": {"folder": printable(str(self.model)), "sha256": config["files"]},
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
+            "model": {"folder": printable(str(self.model)), "sha256": self.hashes},
+            "versions": {"python": platform.python_version(), **self.versions},
             "runs": [*before, {"started": started.isoformat(timespec="seconds"), "workers": workers}],
         }
 

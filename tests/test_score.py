@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from opencc import OpenCC
 
+from benchmarks.kills import session_of
 from serving.progress import Progress
 from tests.conftest import ROOT, Server, make_rows, run_module
 
@@ -54,19 +55,6 @@ def wait_for(condition: object, what: str, seconds: float = 120) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)
-
-
-def processes_of(group: int) -> list[int]:
-    """Living processes of a session."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == group and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
 
 
 def once_each(output: Path, count: int) -> None:
@@ -132,7 +120,7 @@ def test_a_killed_run_goes_on_and_gives_each_document_once(tmp_path: Path, tiny_
     wait_for(lambda: len(list(output.glob("part-*"))) >= 3 or run.poll() is not None, "three parts")
     run.kill()
     run.communicate()
-    wait_for(lambda: not processes_of(run.pid), "the workers to follow their parent", 20)
+    wait_for(lambda: not session_of(run.pid), "the workers to follow their parent", 20)
     before = {part.name: part.stat().st_mtime_ns for part in output.glob("part-*")}
     assert 3 <= len(before) < 50 and not (output / "errors.jsonl").exists()
     (output / ".part-00000-000049.jsonl.new").write_text("half a part")
@@ -155,7 +143,7 @@ def test_ctrl_c_stops_at_once_and_can_be_resumed(tmp_path: Path, tiny_model: Pat
     _, stderr = run.communicate(timeout=60)
     assert run.returncode == 130
     assert "stopped; the same command goes on from here" in stderr and "Traceback" not in stderr
-    wait_for(lambda: not processes_of(run.pid), "all processes to be gone", 10)
+    wait_for(lambda: not session_of(run.pid), "all processes to be gone", 10)
     assert not list(output.rglob("*.new"))
     done = len(results(output))
     assert 0 < done < 300 and done % 4 == 0
@@ -166,11 +154,11 @@ def test_ctrl_c_stops_at_once_and_can_be_resumed(tmp_path: Path, tiny_model: Pat
 def test_ctrl_c_while_the_workers_start(tmp_path: Path, tiny_model: Path) -> None:
     path, output = jsonl(tmp_path / "a.jsonl", 40), tmp_path / "out"
     run = start(path, output, tiny_model, "--workers", "2")
-    wait_for(lambda: len(processes_of(run.pid)) >= 3 or run.poll() is not None, "a worker")
+    wait_for(lambda: len(session_of(run.pid)) >= 3 or run.poll() is not None, "a worker")
     os.killpg(run.pid, signal.SIGINT)
     _, stderr = run.communicate(timeout=60)
     assert run.returncode == 130 and "Traceback" not in stderr
-    wait_for(lambda: not processes_of(run.pid), "all processes to be gone", 10)
+    wait_for(lambda: not session_of(run.pid), "all processes to be gone", 10)
 
 
 def test_changed_inputs_are_refused_until_restart(tmp_path: Path, tiny_model: Path) -> None:
