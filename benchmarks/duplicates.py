@@ -36,11 +36,12 @@ import pyarrow.parquet as pq
 from datasketch import MinHash
 from opencc import OpenCC
 
-from serving import duplicates
+from serving import signatures
 from serving.document import Document
-from serving.duplicates import DuplicateIndex, fold, signature, similarities
+from serving.duplicates import DuplicateIndex
 from serving.errors import ReadingError
 from serving.reading import read
+from serving.signatures import fold, signature, similarities
 
 PART = 128
 # Lower ends of bands of containment -> share that a reader took for reprints, of 12, 65, 69, 80, 58 and 14 pairs read. Those
@@ -149,8 +150,8 @@ def costs(documents: Sequence[Document]) -> None:
 
     def peer(document: Document) -> None:
         body = fold(document.text)
-        shingles = [body[i : i + duplicates.SHINGLE].encode() for i in range(len(body) - duplicates.SHINGLE + 1)]
-        MinHash(duplicates.PERMUTATIONS).update_batch(shingles)
+        shingles = [body[i : i + signatures.SHINGLE].encode() for i in range(len(body) - signatures.SHINGLE + 1)]
+        MinHash(signatures.PERMUTATIONS).update_batch(shingles)
 
     for name, function in (("signature", signature), ("fold alone", lambda d: fold(d.text)), ("datasketch", peer)):
         times = []
@@ -164,21 +165,21 @@ def costs(documents: Sequence[Document]) -> None:
 def scale(count: int) -> None:
     """Cost of the index at a tenth, a half and all of ``count`` documents."""
     rng = np.random.default_rng(0)
-    width = duplicates.ROWS * duplicates.BANDS
+    width = signatures.ROWS * signatures.BANDS
     common = rng.integers(0, 1 << 16, (2_000, width), dtype=np.uint16)
     kept: list[np.ndarray] = []
     base, spent, busy, since = _peak(), 0.0, 0.0, 0
     with tempfile.TemporaryDirectory() as folder, DuplicateIndex(Path(folder) / "index.sqlite") as index:
         for number in range(count // PART):
-            rows = np.zeros(PART, duplicates.SIGNATURE)
+            rows = np.zeros(PART, signatures.SIGNATURE)
             rows["digest"] = np.frombuffer(rng.bytes(8 * PART), "V8")
             rows["shingles"] = rng.integers(100, 3_000, PART)
             rows["minima"] = rng.integers(0, 1 << 16, rows["minima"].shape, dtype=np.uint16)
-            usual = np.repeat(rng.random((PART, duplicates.BANDS)) < 0.1, duplicates.ROWS, axis=1)
-            of = np.repeat(rng.integers(0, len(common), (PART, duplicates.BANDS)), duplicates.ROWS, axis=1)
+            usual = np.repeat(rng.random((PART, signatures.BANDS)) < 0.1, signatures.ROWS, axis=1)
+            of = np.repeat(rng.integers(0, len(common), (PART, signatures.BANDS)), signatures.ROWS, axis=1)
             rows["minima"][:, :width] = np.where(usual, common[of, np.arange(width)], rows["minima"][:, :width])
             for place in range(0, PART, 20) if len(kept) == 1_000 else ():
-                changed = rng.random(duplicates.PERMUTATIONS) < 0.1
+                changed = rng.random(signatures.PERMUTATIONS) < 0.1
                 old = kept[rng.integers(len(kept))]
                 rows["minima"][place] = np.where(changed, rows["minima"][place], old["minima"])
                 rows["shingles"][place] = old["shingles"]

@@ -17,20 +17,20 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from serving.compression import PACKED, split_packing, unpack
-from serving.containers import CONTAINERS, SEEKABLE, Member, decode_name, zip_members
-from serving.errors import InputError, ReadingError
-from serving.kinds import advice, is_archive, is_document, is_hidden, is_read, is_table, suffix_of
-from serving.mail import attachments
+from serving.compression import PACKED
+from serving.containers import CONTAINERS, decode_name, zip_members
+from serving.errors import InputError
+from serving.kinds import advice, is_archive, is_document, is_hidden, is_read, is_table
+from serving.members import read_document, read_member, read_stream, read_within, unread
 from serving.reading import SUFFIXES
-from serving.rows import TABLES, Fields, Item, read_jsonl, too_large
-from serving.settings import get_settings
+from serving.rows import TABLES, Fields, Item, read_jsonl
 from serving.storage import expand_remote, is_remote, open_remote
 
 __all__ = ["DOCUMENT_SUFFIXES", "InputError", "Item", "STANDARD_INPUT", "count", "documents", "expand", "files", "read_upload"]
 
 DOCUMENT_SUFFIXES = tuple(SUFFIXES)
 STANDARD_INPUT = "-"
+
 
 def expand(inputs: Iterable[str]) -> list[str]:
     """Inputs with patterns (``data/**/*.zip``) replaced by the files they name, in order.
@@ -82,7 +82,7 @@ def _single(shown: str, name: str, open_: Callable[[], IO[bytes]], names: Fields
         raise InputError(f"{shown}: not a kind of input that is read here: {advice(name) or f'use {kinds}'}")
     try:
         with open_() as stream:
-            yield from _items(name, stream, name if is_table(name) else "", 0, names)
+            yield from read_stream(name, stream, name if is_table(name) else "", 0, names)
     except InputError as error:
         raise InputError(f"{shown}: {str(error).removeprefix(f'{name}: ')}") from error
     except Exception as error:  # libraries raise what happens to happen on damaged bytes
@@ -120,12 +120,12 @@ def _count(names: Iterable[str]) -> int | None:
 def read_upload(name: str, content: bytes) -> Iterator[Item]:
     """The documents of an uploaded file: itself, or the members of a zip, unpacked one by one as they are taken."""
     if not name.lower().endswith(".zip"):
-        yield from _document(name, io.BytesIO(content), name, 0, Fields())
+        yield from read_document(name, io.BytesIO(content), name, 0, Fields())
         return
     try:
         for member in zip_members(io.BytesIO(content)):
             if is_document(member.name):
-                yield from _member(member, "", 0, Fields())
+                yield from read_member(member, "", 0, Fields())
     except InputError as error:
         yield Item(name, error=str(error))
     except Exception as error:  # libraries raise what happens to happen on damaged bytes
@@ -147,9 +147,9 @@ def _folder(folder: Path, names: Fields) -> Iterator[Item]:
         if _is_folder(path):
             yield Item(where, error="a link to a folder, which is not followed", member=where)
         elif not is_read(where):
-            yield _unread(where)
+            yield unread(where)
         else:
-            yield from _within(where, lambda path=path: _opened(path), 0, names)  # type: ignore[misc]
+            yield from read_within(where, lambda path=path: _opened(path), 0, names)  # type: ignore[misc]
     for error in unlisted:
         yield Item(decode_name(os.fsencode(error.filename)), error=f"folder can't be read: {error.strerror}")
 
@@ -162,103 +162,3 @@ def _opened(path: Path) -> IO[bytes]:
     if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would be waited for for ever
         raise InputError("not an ordinary file")
     return path.open("rb")
-
-
-def _within(where: str, open_: Callable[[], IO[bytes]], depth: int, names: Fields) -> Iterator[Item]:
-    """Documents of a file inside of something, for which a failure is one line among others."""
-    try:
-        with open_() as stream:
-            yield from _items(where, stream, where, depth, names)
-    except InputError as error:
-        yield Item(where, error=str(error).removeprefix(f"{where}: "), member=where)
-    except NotImplementedError as error:  # Deflate64, which Windows uses for large members
-        yield Item(where, error=f"packed in a way that is not read here ({error}): unpack it, and score the folder", member=where)
-    except Exception as error:  # libraries raise what happens to happen on damaged bytes
-        stated = error.strerror if isinstance(error, OSError) and error.strerror else error
-        where_damaged = "damaged inside the archive" if depth else "can't be read"
-        yield Item(where, error=f"{where_damaged}: {stated}", member=where)
-
-
-def _items(name: str, stream: IO[bytes], where: str, depth: int, names: Fields) -> Iterator[Item]:
-    """Documents of a stream of a kind that its name tells; ``where`` leads to it from the input, "" for the input itself."""
-    bare, packing = split_packing(name)
-    suffix = suffix_of(bare)
-    at_top = depth == 0 and where in ("", name)
-    if suffix in SUFFIXES:
-        yield from _document(where or name, unpack(stream, packing) if packing else stream, bare, depth, names)
-        return
-    try:
-        if packing:
-            stream = unpack(stream, packing)
-        if suffix in SEEKABLE and (packing or depth):  # members can be sought in only by unpacking them again
-            stream = _held(stream)
-        if suffix in TABLES:
-            yield from TABLES[suffix](stream, where or name, names)
-        else:
-            if depth > get_settings().max_depth:
-                raise InputError(f"an archive inside {depth} others: unpack it, or set WENZHAI_MAX_DEPTH higher")
-            for member in CONTAINERS[suffix](stream if hasattr(stream, "peek") else io.BufferedReader(stream)):  # type: ignore
-                yield from _member(member, f"{where}/" if where else "", depth + 1, names)
-    except InputError:
-        raise
-    except Exception as error:  # libraries raise what happens to happen on damaged bytes
-        then = "fetch it again" if at_top else "what came before is scored"
-        raise InputError(f"{name}: damaged or not what its name says ({error}); {then}") from error
-
-
-def _member(member: Member, prefix: str, depth: int, names: Fields) -> Iterator[Item]:
-    where = prefix + member.name
-    if any(map(is_hidden, member.name.split("/"))) and not member.error:
-        return
-    if member.error or member.open is None:
-        yield Item(where, error=member.error, member=where)
-    elif not is_read(member.name):
-        yield _unread(where)
-    else:
-        yield from _within(where, member.open, depth, names)
-
-
-def _document(where: str, stream: IO[bytes], name: str, depth: int, names: Fields) -> Iterator[Item]:
-    item = _limited(where, stream, name)
-    yield item
-    if item.format == "eml" and not item.error:
-        yield from _attached(where, bytes(item.content), depth, names)  # type: ignore[arg-type]
-
-
-def _attached(where: str, mail: bytes, depth: int, names: Fields) -> Iterator[Item]:
-    try:
-        for name, content in attachments(mail):
-            place = f"{where}/{name}"
-            if depth >= get_settings().max_depth:
-                yield Item(place, error="attached too deep: save it, and score it by itself", member=place)
-            else:
-                yield from _member(Member(name, lambda content=content: io.BytesIO(content)), f"{where}/", depth + 1, names)  # type: ignore[misc]
-    except ReadingError:  # which reading the mail itself will state
-        pass
-    except Exception as error:
-        place = f"{where}/attachments"
-        yield Item(place, error=f"can't be read ({error}): save them, and score them by themselves", member=place)
-
-
-def _limited(where: str, stream: IO[bytes], name: str) -> Item:
-    """Read a document, at most the allowed bytes whatever its header claims."""
-    limit = get_settings().max_file_bytes
-    content = stream.read(limit + 1)
-    if len(content) > limit:
-        return Item(where, error=too_large(limit), member=where)
-    return Item(where, content, format=SUFFIXES.get(suffix_of(name), "auto"), member=where)
-
-
-def _held(stream: IO[bytes]) -> IO[bytes]:
-    """An archive that must be read from its end, in memory."""
-    limit = get_settings().max_nested_bytes
-    content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise InputError(f"an archive inside an archive, larger than {limit} bytes: unpack it first")
-    return io.BytesIO(content)
-
-
-def _unread(where: str) -> Item:
-    if advice(where):
-        return Item(where, error=f"not a kind of document that is read here: {advice(where)}", member=where)
-    return Item(where, ignored=True, member=where)

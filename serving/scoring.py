@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from serving.analysis import analyse
 from serving.document import Document
-from serving.duplicates import signature
 from serving.model import Model
 from serving.parts import Part, printable
 from serving.progress import Progress
@@ -22,6 +21,7 @@ from serving.reading import ReadingError, read
 from serving.rows import Item
 from serving.schema import Options
 from serving.settings import get_settings
+from serving.signatures import signature
 
 Errors = list[dict[str, str]]
 Mark = Callable[[int | None], None]

@@ -17,8 +17,9 @@ from opencc import OpenCC
 
 from serving import duplicates
 from serving.document import Document
-from serving.duplicates import DuplicateIndex, is_reprint, signature
+from serving.duplicates import DuplicateIndex
 from serving.reading import read
+from serving.signatures import BANDS, PERMUTATIONS, ROWS, SIGNATURE, is_reprint, signature
 
 SCREENING = (
     "青石市卫生健康委员会本周公布了新一轮免费产前筛查的安排。从下月起，在本市登记建册的孕妇可以到十二家定点医院接受一次无创检"
@@ -82,12 +83,12 @@ DRESSES = {
 def made_up(count: int, seed: int = 0) -> list[bytes]:
     """Signatures of made-up documents, of which each third one resembles an earlier one."""
     rng = np.random.default_rng(seed)
-    rows = np.zeros(count, duplicates.SIGNATURE)
+    rows = np.zeros(count, SIGNATURE)
     rows["digest"] = np.frombuffer(rng.bytes(8 * count), "V8")
     rows["shingles"] = 500
     rows["minima"] = rng.integers(0, 1 << 16, rows["minima"].shape, dtype=np.uint16)
     for i in range(3, count, 3):
-        same = rng.random(duplicates.PERMUTATIONS) < rng.choice([0.7, 0.85, 0.95])
+        same = rng.random(PERMUTATIONS) < rng.choice([0.7, 0.85, 0.95])
         rows["minima"][i] = np.where(same, rows["minima"][rng.integers(i)], rows["minima"][i])
     return [row.tobytes() for row in rows]
 
@@ -105,7 +106,7 @@ def test_a_signature_is_the_same_everywhere() -> None:
     found = signature(Document("青石市从下月起，为本市孕妇提供一次免费的产前筛查，费用由市财政承担。"))
     assert found is not None and len(found) == 524
     assert found[:28].hex() == "9e959092f134973e1b0000005a8ec33516f98d9d0153d666729a6552"
-    code = f"from serving.document import *; from serving.duplicates import *; print(signature(Document({SCREENING!r})).hex())"
+    code = f"from serving.document import *; from serving.signatures import *; print(signature(Document({SCREENING!r})).hex())"
     other = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8",
         env={"PYTHONHASHSEED": "7", "PYTHONIOENCODING": "utf-8"},
@@ -163,7 +164,7 @@ def test_any_text_has_a_signature_or_none() -> None:
 
 
 def test_reprints_of_a_reprint_point_to_the_original_and_chains_break(tmp_path: Path) -> None:
-    rows = np.frombuffer(b"".join(made_up(5)), duplicates.SIGNATURE).copy()
+    rows = np.frombuffer(b"".join(made_up(5)), SIGNATURE).copy()
     for i, changed in enumerate((0, 38, 76, 20, 58)):  # of 256 minima, the last ones: 38 leave a containment of 0.92
         rows["minima"][i] = rows["minima"][0]
         rows["minima"][i][256 - changed :] = np.arange(256 - changed, 256) // 38 + 1000 * (np.arange(changed) < changed - 38)
@@ -217,10 +218,10 @@ def test_parts_may_have_large_numbers(tmp_path: Path) -> None:
 
 
 def test_equal_texts_are_found_among_many_of_one_template(tmp_path: Path) -> None:
-    rows = np.frombuffer(b"".join(made_up(400)), duplicates.SIGNATURE).copy()
+    rows = np.frombuffer(b"".join(made_up(400)), SIGNATURE).copy()
     rows["minima"] = rows["minima"][0]
     rows["shingles"] = 100 + 200 * (np.arange(400) % 2)  # so that they differ, by containment or not
-    rows["minima"][:, duplicates.BANDS * duplicates.ROWS :] = np.arange(400)[:, None]
+    rows["minima"][:, BANDS * ROWS :] = np.arange(400)[:, None]
     signatures = [row.tobytes() for row in rows]
     with DuplicateIndex(tmp_path / "index") as index:
         assert index.resolve(0, [str(i) for i in range(400)], signatures) == [None] * 400
