@@ -4,9 +4,10 @@
     python benchmarks/archives.py --memory 1000 --memory 10000 --memory 1000000 [--model DIR]
 
 First table, one run after another on a quiet machine: the model alone, in this process, on documents that are read already;
-``serving.score`` with one worker on all cores, one worker on one core, two on one each, and Ray; ``transformers.pipeline`` with
-the same network in fp32 (its own windows, truncated at 512 tokens, topics only) over so many of the documents. Seconds of
-``serving.score`` are those of its run.json: starting processes, reading, scoring and storing.
+``serving.score`` with one worker on all cores, one worker on one core, two on one each, and the same on Ray, on this machine and
+on a cluster of two nodes started on it; ``transformers.pipeline`` with the same network in fp32 (its own windows, truncated at
+512 tokens, topics only) over so many of the documents. The documents lie in ``FILES`` files, since Ray reads each by one task.
+Seconds of ``serving.score`` are those of its run.json: starting processes, reading, scoring and storing.
 
 ``--memory``: peak memory of the command over so many short documents made from templates, reprints looked for.
 Memory is the proportional set size of all processes of the command, looked at ten times a second.
@@ -32,12 +33,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.kills import sentences, session_of
+from benchmarks.ray_nodes import OPEN, two_nodes
 from serving.archive import documents
 from serving.model import Model
 from serving.reading import ReadingError, read
 from serving.settings import get_settings
 
 PIPELINE_BATCH = 16
+FILES = 8
 
 
 def draw_rows(corpus: Path, count: int, seed: int = 0) -> list[dict[str, str]]:
@@ -48,20 +51,21 @@ def draw_rows(corpus: Path, count: int, seed: int = 0) -> list[dict[str, str]]:
     return rows[:count]
 
 
-def write_rows(path: Path, rows: list[dict[str, str]]) -> Path:
-    """As JSONL."""
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return path
+def write_rows(folder: Path, rows: list[dict[str, str]]) -> str:
+    """As JSONL, in some files: -> pattern that names them."""
+    for number in range(FILES):
+        with (folder / f"rows{number}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[number::FILES])
+    return str(folder / "rows*.jsonl")
 
 
-def command(inputs: Path, output: Path, model: Path, *options: str) -> dict[str, float]:
+def command(inputs: str, output: Path, model: Path, *options: str) -> dict[str, float]:
     """Run ``serving.score``: seconds by its own record, documents scored, and peak memory in MB."""
     log = output.with_suffix(".log")
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving.score", str(inputs), "--output", str(output), "--model", str(model), *options],
-            cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=stderr,
+            [sys.executable, "-m", "serving.score", inputs, "--output", str(output), "--model", str(model), *options],
+            cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=stderr, env={**os.environ, **OPEN},
         )
     peak = 0.0
     while process.poll() is None:
@@ -145,7 +149,7 @@ def memory_curve(counts: tuple[int, ...], model: Path) -> None:
             with path.open("w", encoding="utf-8") as file:
                 for i in range(count):
                     file.write(json.dumps({"id": str(i), "text": sentences(draw, 2)}, ensure_ascii=False) + "\n")
-            row = command(path, Path(folder) / "out", model)
+            row = command(str(path), Path(folder) / "out", model)
         speed = row["documents"] / row["seconds"]
         table.add_row(f"{count:,}", f"{row['seconds']:,.1f}", f"{speed:,.1f}", f"{row['memory']:,.0f}")
     Console(width=120).print(table)
@@ -173,12 +177,18 @@ def main(
     ways = {
         "1 worker, all cores": ("--workers", "1"), "1 worker, 1 thread": ("--workers", "1", "--threads", "1"),
         "2 workers, 1 thread each": ("--workers", "2", "--threads", "1"),
-        **({"Ray, 2 workers": ("--workers", "2", "--threads", "1", "--engine", "ray")} if ray else {}),
     }
+    on_ray = ("--threads", "1", "--engine", "ray")
+    if ray:
+        ways |= {"Ray, 1 worker": ("--workers", "1", *on_ray), "Ray, 2 workers": ("--workers", "2", *on_ray)}
     with tempfile.TemporaryDirectory() as folder:
-        path = write_rows(Path(folder) / "rows.jsonl", rows)
+        inputs = write_rows(Path(folder), rows)
         for name, options in ways.items():
-            figures[name] = command(path, Path(folder) / name, model, *options)
+            figures[name] = command(inputs, Path(folder) / name, model, *options)
+        if ray:
+            with two_nodes() as address:
+                options = ("--workers", "2", *on_ray, "--address", address)
+                figures["Ray, two nodes of 1 core"] = command(inputs, Path(folder) / "nodes", model, *options)
     if piped:
         figures["transformers.pipeline, fp32, 512 tokens"] = pipeline(rows[:piped], model)
     show(figures, tokens / figures["the model alone"]["documents"])

@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.kills import write_archive
+from benchmarks.ray_nodes import OPEN, two_nodes
 from tests.conftest import run_module
-from tests.test_score import SMALL, errors, results, wait_for
-
-OPEN = {"RAY_AUTH_MODE": "disabled"}  # else all need the token that Ray keeps in the home folder
-
-
-@contextmanager
-def two_nodes() -> Iterator[str]:
-    """Address of a cluster of two nodes on this machine, started as one starts it on two."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--num-cpus=1", "--block", "--disable-usage-stats"]
-    head = ("--head", f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
-    nodes = [_start([*ray, *head])]
-    try:
-        wait_for(lambda: _answers(address), "the head node")
-        nodes.append(_start([*ray, f"--address={address}"]))
-        yield address
-    finally:
-        for node in nodes:
-            os.killpg(node.pid, signal.SIGKILL)
-            node.wait()
-        Path(tempfile.gettempdir(), "ray", "ray_current_cluster").unlink(missing_ok=True)  # it would have others wait for it
-
-
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    null = subprocess.DEVNULL
-    return subprocess.Popen(command, stdout=null, stderr=null, start_new_session=True, env={**os.environ, **OPEN})
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.partition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0
+from tests.test_score import SMALL, errors, results
 
 
 def test_ray_gives_the_same_rows(tmp_path: Path, tiny_model: Path) -> None:
