@@ -184,7 +184,8 @@ class Run:
     def _report(self, totals: Totals, scored: int, seconds: float) -> None:
         """The table at the end."""
         place = f"{self.progress.output}/part-*.{self.progress.kind}"
-        table = Table("topic", "documents", title=escape(f"{totals.documents} documents in {place}"))
+        click.echo(f"{totals.documents} documents in {place}")
+        table = Table("topic", "documents")
         table.columns[1].justify = "right"
         for topic, number in totals.topics.most_common():
             table.add_row(escape(topic), str(number))
@@ -196,7 +197,8 @@ class Run:
         )
         ignored = sum(self.inputs.ignored.values())
         if ignored:
-            click.echo(f"{ignored} files that are no documents were passed over (counted in {self.progress.output}/{RUN})")
+            files = "1 file that is no document was" if ignored == 1 else f"{ignored} files that are no documents were"
+            click.echo(f"{files} passed over (counted in {self.progress.output}/{RUN})")
         if totals.errors:
             click.echo(f"see {self.progress.output}/{ERRORS}")
 

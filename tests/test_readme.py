@@ -81,8 +81,3 @@ def test_python_commands_in_order(tmp_path: Path) -> None:
     assert rows == 5 + len(topics.findall(shown("score"))) + 5
     figures = json.loads((tmp_path / "mine.json").read_text("utf-8"))
     assert figures["n"] == 40
-
-
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
