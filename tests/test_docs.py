@@ -47,3 +47,18 @@ def test_kinds_of_files() -> None:
     short = {".text", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst"}  # further ways to write the others
     assert set(re.findall(r"`(\.\w+)`", table)) | short >= {*SUFFIXES, *TABLES, *CONTAINERS, *PACKED}
     assert set(re.findall(r"`(\.\w+)`", table)) <= {*SUFFIXES, *TABLES, *CONTAINERS, *PACKED}
+
+
+def test_warnings_of_reading() -> None:
+    table = (ROOT / "docs" / "reading.md").read_text("utf-8").split("## Warnings")[1].split("## When")[0]
+    named = {name.removesuffix("_removed") for name in re.findall(r"`([a-z]+_[a-z_]+)`", table)}
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "serving").glob("*.py"))
+    assert set(re.findall(r'(?:removed|noted)\["(\w+)"\]', code)) <= named
+    assert all(re.search(rf'"{name}"|{name}={name}', code) for name in named), named
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_python_in_docs_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for code in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        exec(code, {})
