@@ -16,7 +16,7 @@ from serving.score import main as score
 from serving.settings import Settings
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHIVES = (ROOT / "docs" / "archives.md").read_text("utf-8")
 
 
