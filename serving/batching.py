@@ -82,6 +82,12 @@ class Batcher:
             for job in jobs:
                 job.future.cancel()
 
+    def close(self) -> None:
+        """End the queue and its thread; nothing may be waiting."""
+        if self._task is not None:
+            self._task.cancel()
+        self._thread.shutdown(wait=False)
+
     async def _run(self) -> None:
         while True:
             await self._wake.wait()

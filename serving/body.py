@@ -1,10 +1,13 @@
-"""A request's body: read whole within the limit, and made valid Unicode."""
+"""A request's body: read whole within the limits of size and time, not too deep, and made valid Unicode."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from enum import Enum
 
+import numpy as np
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
@@ -12,6 +15,9 @@ from starlette.types import Message, Receive
 _SURROGATE = re.compile(
     rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
+_STEP = np.zeros(256, dtype=np.int8)  # what each byte does to the depth
+_STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
+_BLOCK = 1 << 18
 
 
 class Unread(Enum):
@@ -19,6 +25,8 @@ class Unread(Enum):
 
     TOO_LARGE = 1
     CUT_OFF = 2
+    LATE = 3
+    TOO_DEEP = 4
 
 
 def media_type(headers: Headers) -> str:
@@ -26,8 +34,15 @@ def media_type(headers: Headers) -> str:
     return headers.get("content-type", "").split(";")[0].strip().lower()
 
 
-async def read_body(receive: Receive, limit: int) -> bytes | Unread:
+async def read_body(receive: Receive, limit: int, seconds: float) -> bytes | Unread:
     """The whole body, or why not."""
+    try:
+        return await asyncio.wait_for(_read(receive, limit), seconds)
+    except asyncio.TimeoutError:
+        return Unread.LATE
+
+
+async def _read(receive: Receive, limit: int) -> bytes | Unread:
     chunks, size = [], 0
     while True:
         message = await receive()
@@ -40,6 +55,16 @@ async def read_body(receive: Receive, limit: int) -> bytes | Unread:
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
+
+
+async def drain(receive: Receive, seconds: float) -> None:
+    """Take in and drop what is still coming, for so long: a connection that is closed before loses its answer with it."""
+    async def dropped() -> None:
+        while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+            pass
+
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(dropped(), seconds)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
@@ -63,3 +88,20 @@ def valid_unicode(body: bytes) -> bytes:
     except UnicodeDecodeError:
         body = body.decode("utf-8", "replace").encode("utf-8")
     return _SURROGATE.sub(lambda match: match[1] or rb"\ufffd", body)
+
+
+def too_deep(body: bytes, limit: int) -> bool:
+    """Whether JSON opens more than ``limit`` arrays and objects inside one another. Brackets in strings do not count."""
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
+    # Once escapes are gone, quotes delimit strings.
+    marks = np.frombuffer(body.replace(rb"\\", b"").replace(rb"\"", b""), dtype=np.uint8)
+    quotes = depth = 0
+    for start in range(0, len(marks), _BLOCK):
+        block = marks[start : start + _BLOCK]
+        counted = quotes + np.cumsum(block == ord('"'), dtype=np.int32)
+        depths = depth + np.cumsum(_STEP[block] * (counted % 2 == 0), dtype=np.int32)
+        if depths.max() > limit:
+            return True
+        quotes, depth = int(counted[-1]) % 2, int(depths[-1])
+    return False

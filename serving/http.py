@@ -1,12 +1,13 @@
-"""What every request passes through: size limit, key, UTF-8, and one shape for all errors.
+"""What every request passes through: key, rate, limits of its body, UTF-8, and one shape for all errors.
 
 ``{"error": "a sentence that says what to do", …}`` whatever failed: BentoML, pydantic, Starlette or the service itself.
 """
 
 from __future__ import annotations
 
-import hmac
+import asyncio
 import json
+import math
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -15,7 +16,10 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.body import Unread, media_type, read_body, replay, valid_unicode
+from serving.body import Unread, drain, media_type, read_body, replay, too_deep, valid_unicode
+from serving.keys import Keys
+from serving.metrics import REQUEST_BYTES
+from serving.rate import RateLimit, address_of, shared_file
 from serving.settings import Settings
 
 _MESSAGES = {
@@ -28,6 +32,8 @@ BODIES = {
     "/v1/analyze": "application/json", "/v1/classify": "application/json", "/v1/summarize": "application/json",
     "/v1/files": "multipart/form-data",
 }
+_LINGER_SECONDS = 5.0  # for which what a refused caller still sends is taken in, so that the answer reaches them
+_LARGE_BODY = 1 << 20  # bytes from which a body is looked through in a thread
 _failure: ContextVar[dict[str, Any]] = ContextVar("failure")
 
 
@@ -49,7 +55,9 @@ class RequestMiddleware:
     """Checks what comes in, and gives what goes wrong its one shape."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app, self.settings = app, settings
+        self.app, self.settings, self.keys = app, settings, Keys(settings)
+        per_minute = settings.max_requests_per_minute
+        self.rate = RateLimit(per_minute, shared_file()) if per_minute else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, here or in the application."""
@@ -58,15 +66,17 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         refused = self._refuse(scope, headers)
         if refused is None and scope["method"] in ("POST", "PUT", "PATCH"):
-            body = await read_body(receive, self.settings.max_request_bytes)
+            body = await read_body(receive, self.settings.max_request_bytes, self.settings.receive_seconds)
             if isinstance(body, bytes):
+                REQUEST_BYTES.inc(len(body))
                 if media_type(headers) == "application/json":
-                    body = valid_unicode(body)
+                    body = await asyncio.to_thread(self._json, body) if len(body) > _LARGE_BODY else self._json(body)
+            if isinstance(body, bytes):
                 receive = replay(body, receive)
             else:
-                refused = self._too_large() if body is Unread.TOO_LARGE else self._cut_off()
+                refused = self._unread(body)
         if refused is not None:
-            return await refused(scope, receive, send)
+            return await _send_early(refused, scope, receive, send)
         failure: dict[str, Any] = {}
         token = _failure.set(failure)
         try:
@@ -74,30 +84,70 @@ class RequestMiddleware:
         finally:
             _failure.reset(token)
 
+    def _json(self, body: bytes) -> bytes | Unread:
+        return Unread.TOO_DEEP if too_deep(body, self.settings.max_json_depth) else valid_unicode(body)
+
     def _refuse(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         path: str = scope["path"]
         if not path.startswith("/v1/"):
             return None
-        expected = f"Bearer {self.settings.api_key}".encode()
-        if self.settings.api_key and not hmac.compare_digest(headers.get("authorization", "").encode("latin-1"), expected):
-            return error_response(401, "send the header 'Authorization: Bearer KEY' with the service's key", self.settings)
+        caller = ""
+        if self.keys.required:
+            scheme, _, key = headers.get("authorization", "").partition(" ")
+            name = self.keys.name_of(key.encode("latin-1").decode("utf-8", "surrogateescape")) if scheme == "Bearer" else None
+            if name is None:
+                return error_response(401, "send the header 'Authorization: Bearer KEY' with the service's key", self.settings)
+            caller = scope.setdefault("wenzhai", {})["caller"] = name
+        if self.rate is not None and (wait := self.rate.wait(caller or address_of(scope.get("client")))):
+            return self._too_often(wait)
         if scope["method"] != "POST" or path not in BODIES:
             return None
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self.settings.max_request_bytes:
-            return self._too_large()
+            return self._unread(Unread.TOO_LARGE)
         if media_type(headers) != BODIES[path]:
             return error_response(415, f"send the header 'Content-Type: {BODIES[path]}' and a body of that type", self.settings)
         if headers.get("content-encoding", "identity").lower() != "identity":
             return error_response(415, "send the body uncompressed, without the header 'Content-Encoding'", self.settings)
         return None
 
-    def _cut_off(self) -> JSONResponse:
-        return error_response(400, "the connection ended before the whole body had arrived: send it again", self.settings)
+    def _too_often(self, wait: float) -> JSONResponse:
+        limit, seconds = self.settings.max_requests_per_minute, math.ceil(wait)
+        answer = error_response(429, f"more than {limit} requests a minute: try again in {seconds} seconds", self.settings)
+        answer.headers["Retry-After"] = str(seconds)
+        return answer
 
-    def _too_large(self) -> JSONResponse:
-        limit = self.settings.max_request_bytes
-        return error_response(413, f"the request is larger than {limit} bytes: send fewer documents at a time", self.settings)
+    def _unread(self, why: Unread) -> JSONResponse:
+        limits = self.settings
+        status, error = {
+            Unread.TOO_LARGE: (413, f"the request is larger than {limits.max_request_bytes} bytes: send fewer documents"),
+            Unread.CUT_OFF: (400, "the connection ended before the whole body had arrived: send it again"),
+            Unread.LATE: (408, f"the body did not arrive within {limits.receive_seconds:g} seconds: send less at a time"),
+            Unread.TOO_DEEP: (400, f"the JSON is nested more than {limits.max_json_depth} deep: see /docs.json for its shape"),
+        }[why]
+        return error_response(status, error, self.settings)
+
+
+async def _send_early(response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send an answer to a request whose body may still be coming, and end the connection once that is over.
+
+    The answer is whole at once; its end is held back for as long as more is taken in, since a connection that is closed
+    with something unread is reset, and the answer lost.
+    """
+    response.headers["Connection"] = "close"
+
+    async def no_body() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def held(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "more_body": True}
+        await send(message)
+
+    await response(scope, no_body, held)
+    if "expect" not in Headers(scope=scope):  # who asks before sending the body will not send it now
+        await drain(receive, _LINGER_SECONDS)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Reshaper:

@@ -4,30 +4,53 @@ from __future__ import annotations
 
 import logging
 import traceback
+from contextvars import ContextVar
+from typing import Any
 
 from bentoml.exceptions import BentoMLException
 from pydantic import ValidationError
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
 
+request_id: ContextVar[str] = ContextVar("request_id", default="")
 # What the client did wrong is in its answer and in the access log; BentoML would add a traceback for each.
 _EXPECTED = (BentoMLException, ValidationError)
 _BENTOML_ERRORS = "bentoml._internal.server.http_app"
+# Whose messages are known to hold nothing of a request. Of others (of a library that reads HTML, say) only the place is logged.
+_TRUSTED = ("wenzhai", "bentoml", "uvicorn", "circus")
+_TIME = "%Y-%m-%dT%H:%M:%S%z"
+_RENAMED = {"asctime": "time", "levelname": "level", "name": "logger", "request": "request_id", "exc_info": "traceback"}
+_BENTOML_FIELDS = ("levelname_bracketed", "component", "trace_msg", "request_id", "service_name", "expected", "taskName")
 
 
-def install() -> None:
-    """From now on, in this process, tracebacks are logged as the types of the exceptions and the lines they passed."""
+def install(log_format: str) -> None:
+    """From now on, in this process, tracebacks are logged as the types of the exceptions and the lines they passed.
+
+    Args:
+        log_format: ``json`` for one object a message, ``text`` for one line with the request's id behind it.
+    """
     make = logging.getLogRecordFactory()
 
     def record_without_messages(*args: object, **kwargs: object) -> logging.LogRecord:
         record = make(*args, **kwargs)
+        if not record.name.startswith(_TRUSTED):
+            record.msg, record.args = f"a message of {record.name}, {record.filename}:{record.lineno}", ()
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             record.expected = isinstance(error, _EXPECTED)
             record.exc_info, record.exc_text = None, describe(error)
+        record.request = request_id.get()
         return record
 
     logging.setLogRecordFactory(record_without_messages)
-    logging.getLogger("bentoml.serve").addFilter(_unexpected)
-    logging.getLogger(_BENTOML_ERRORS).addFilter(_unexpected)
+    logging.captureWarnings(True)
+    for name in ("bentoml.serve", _BENTOML_ERRORS):
+        logging.getLogger(name).addFilter(_unexpected)
+    logging.getLogger("uvicorn.access").disabled = True  # it would log addresses, in which callers may have written anything
+    formatter = _json() if log_format == "json" else _Text("%(asctime)s [%(levelname)s] [%(process)d] %(message)s", _TIME)
+    for name in ("", "bentoml", "uvicorn.error", "circus"):
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(formatter)
 
 
 def describe(error: BaseException) -> str:
@@ -45,3 +68,21 @@ def describe(error: BaseException) -> str:
 
 def _unexpected(record: logging.LogRecord) -> bool:
     return not getattr(record, "expected", False)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        request = getattr(record, "request", "")
+        return super().format(record) + (f" request={request}" if request else "")
+
+
+class _Json(JsonFormatter):
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in log_data.items() if value not in ("", None)}
+
+
+def _json() -> logging.Formatter:
+    return _Json(
+        ["asctime", "levelname", "name", "process", "message", "request"], _TIME, rename_fields=_RENAMED,
+        reserved_attrs=[*RESERVED_ATTRS, *_BENTOML_FIELDS], json_ensure_ascii=False,
+    )

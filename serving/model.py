@@ -69,6 +69,7 @@ class Model:
         self._sharpness = np.asarray(config["sharpness"], dtype=np.float32)
         self._calibration = Calibration.from_config(config["calibration"])
         self._graph, self._tokenizer, self._lexicon = graph, tokenizer, lexicon
+        self.tokens_read = self.tokens_padded = 0  # so far, of documents and of padding
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1, precision: str = "auto") -> Model:
@@ -85,6 +86,8 @@ class Model:
         folder = Path(folder)
         config = read_config(folder)
         core = ov.Core()
+        # Mapped weights that somebody copies over end the process (SIGBUS); in memory of its own they cost 20 MB.
+        core.set_property({"ENABLE_MMAP": False})
         options: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # else processes of one thread each all sit on the first core
@@ -122,6 +125,9 @@ class Model:
             batch = collate([flat[i] for i in group], features, self.windows.pad, _SHAPE_STEP)
             inputs = [batch.input_ids, batch.attention_mask, batch.piece_mask, batch.features]
             scores = self._graph(inputs)[0]
+            tokens = int(batch.attention_mask.sum())
+            self.tokens_read += tokens
+            self.tokens_padded += batch.input_ids.size - tokens
             for row, column, document, sentence in batch.owners:
                 sums[document][sentence - TITLE] += scores[row, column]
                 counts[document][sentence - TITLE] += 1

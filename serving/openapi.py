@@ -23,10 +23,11 @@ _SUMMARIES = {
 _ERRORS = {
     400: "The body is not JSON in UTF-8, or not a multipart form",
     401: "The service has a key, and the request does not carry it",
+    408: "The body did not arrive in time",
     413: "The request is too large, or has too many documents",
     415: "The body is not of the type that the endpoint takes",
     422: "The JSON is not of the shape described here, or names a topic that the model does not know",
-    429: "Too many documents are waiting; Retry-After says when to try again",
+    429: "Too many documents are waiting, or the caller asks too often; Retry-After says when to try again",
     500: "The service failed; its log says where",
     504: "No answer in time",
 }
@@ -116,8 +117,8 @@ def _readable() -> dict[str, Any]:
         return {"get": {"operationId": id, "summary": summary, "responses": {"200": answer, **_errors(*errors)}}}
 
     return {
-        "/v1/topics": get("topics", "The topics that the model knows", _answer("Topics", _ref("TopicsResponse")), 401),
-        "/v1/info": get("info", "Model, limits and versions", _answer("Information", _ref("InfoResponse")), 401),
+        "/v1/topics": get("topics", "The topics that the model knows", _answer("Topics", _ref("TopicsResponse")), 401, 429),
+        "/v1/info": get("info", "Model, limits and versions", _answer("Information", _ref("InfoResponse")), 401, 429),
         "/": get("page", "A page on which to try the service", _answer("HTML", text, "text/html")),
         "/docs.json": get("docs", "This document", _answer("OpenAPI 3.1", {"type": "object"})),
         "/livez": get("livez", "Answers while the process lives", _answer("Alive", text, "text/plain")),

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from serving import archive, openapi
 from serving.http import fail
+from serving.metrics import render
 from serving.reading import FILES, kind_of
 from serving.schema import InfoResponse, Options, TopicDescription, TopicsResponse
 from serving.settings import get_settings
@@ -56,7 +57,7 @@ async def page_file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _PAGE_FILES:
         raise HTTPException(404)
-    return FileResponse(PAGE / name, media_type=_PAGE_FILES[name])
+    return FileResponse(PAGE / name, media_type=_PAGE_FILES[name], headers={"Content-Security-Policy": _POLICY})
 
 
 async def topics(request: Request) -> Response:
@@ -68,14 +69,18 @@ async def topics(request: Request) -> Response:
 
 async def info(request: Request) -> Response:
     """Model, limits and versions."""
-    model = bentoml.get_current_service().model
-    limits = ("max_documents", "max_document_chars", "max_request_bytes", "max_file_bytes", "max_upload_bytes", "max_id_chars",
-              "max_title_chars", "max_summary_sentences", "max_waiting_documents", "request_timeout_seconds")
+    service = bentoml.get_current_service()
+    model = service.model
     return _json(InfoResponse(
         model=model.name, single_label=model.single_label, window_tokens=model.windows.max_tokens,
-        metrics=model.config.get("metrics", {}), limits={name: getattr(settings, name) for name in limits},
+        metrics=model.config.get("metrics", {}), limits=settings.limits(), model_refused=service.switch.refused,
         versions={"python": platform.python_version(), **{n: version(n) for n in ("bentoml", "openvino", "tokenizers")}},
     ))
+
+
+async def metrics(request: Request) -> Response:
+    """The metrics of all workers."""
+    return Response(await asyncio.to_thread(render), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _json(answer: BaseModel) -> Response:
@@ -163,6 +168,7 @@ handlers: dict[Any, Any] = {HTTPException: on_http_error, BentoMLException: on_f
 site = Starlette(
     routes=[
         Route("/", index), Route("/page/{name}", page_file), Route("/docs.json", docs),
+        Route("/metrics", metrics),
         Route("/v1/topics", topics), Route("/v1/info", info),
         Route("/v1/files", files, methods=["POST"]),
     ],

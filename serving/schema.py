@@ -162,12 +162,15 @@ class TopicsResponse(BaseModel):
     topics: list[TopicDescription]
 
 
-class InfoResponse(BaseModel):
+class InfoResponse(_Answer):
     """Model, limits and versions."""
 
     model: str
     single_label: bool
     window_tokens: int
     metrics: dict[str, Any] = Field(description="of the model, on the dev documents that chose its thresholds")
-    limits: dict[str, int]
+    limits: dict[str, int | float]
     versions: dict[str, str]
+    model_refused: str | SkipJsonSchema[None] = Field(
+        None, description="why a new model folder is not in use", json_schema_extra=_no_default
+    )

@@ -13,22 +13,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 import bentoml
 from bentoml._internal.utils.analytics.usage_stats import do_not_track
+from starlette.middleware.cors import CORSMiddleware
 
-from serving import logs
+from serving import connections, logs
+from serving.access import ID_HEADER, AccessMiddleware
 from serving.analysis import UnknownTopicError, analyse, check_options
-from serving.batching import SCORED, Batcher, OverloadedError
+from serving.batching import SCORED, OverloadedError
 from serving.charset import decode
 from serving.document import Document
 from serving.http import RequestMiddleware, fail
+from serving.keys import Keys, KeysError
+from serving.metrics import DOCUMENT_ERRORS
 from serving.model import Model, ModelError
 from serving.reading import ReadingError, read
 from serving.routes import Source, site
 from serving.schema import Analysis, AnalyzeRequest, AnalyzeResponse, DocumentError, Options
 from serving.settings import get_settings
+from serving.switching import Loaded, Switch
 
 do_not_track.cache_clear()  # bentoml's command line asked before serving/__init__.py could answer, and remembers
-logs.install()
 settings = get_settings()
+logs.install(settings.log_format)
+connections.install()
 logger = logging.getLogger("bentoml.serve")
 _CONVERTING = ThreadPoolExecutor(2, "converting")
 
@@ -36,7 +42,11 @@ _CONVERTING = ThreadPoolExecutor(2, "converting")
 @bentoml.service(
     name="wenzhai",
     workers=settings.workers,
-    traffic={"timeout": settings.request_timeout_seconds + 5},
+    http={"host": str(settings.host)},
+    traffic={"timeout": settings.receive_seconds + settings.request_timeout_seconds + 5},
+    # BentoML's own would name each address that callers make up; serving/access.py counts and logs instead.
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
     endpoints={"livez": "/livez", "readyz": "/readyz"},
 )
 @bentoml.asgi_app(site, path="/")
@@ -44,9 +54,21 @@ class Wenzhai:
     """Topics with evidence, and an extractive summary, of messy Chinese documents."""
 
     def __init__(self) -> None:
-        self.model = Model.load(settings.model, threads=settings.threads, precision=settings.precision)
-        self.batcher = Batcher(self.model, settings.max_batch_tokens, settings.max_waiting_documents)
-        self.model.score([read("预热模型的一句话。")], settings.max_batch_tokens)
+        self.switch = Switch(settings)
+        self._settle()
+
+    @property
+    def model(self) -> Model:
+        """The model in use."""
+        return self.switch.current.model
+
+    @bentoml.on_startup
+    async def watch(self) -> None:
+        """Take a new model into use when there is one."""
+        self._watching = asyncio.create_task(self.switch.watch(self._settle))
+
+    @staticmethod
+    def _settle() -> None:
         # Full collections over the framework's many objects took 200 ms; freeze them and collect rarely.
         gc.collect()
         gc.freeze()
@@ -55,10 +77,11 @@ class Wenzhai:
     @bentoml.on_deployment
     @staticmethod
     def check_model() -> None:
-        """End ``bentoml serve`` at once if the model can't be loaded: a worker that fails would be restarted for ever."""
+        """End ``bentoml serve`` at once if the model or the keys can't be read: a failing worker would be restarted for ever."""
         try:
             Model.load(settings.model, threads=1)
-        except ModelError as error:
+            Keys(settings)
+        except (ModelError, KeysError) as error:
             raise SystemExit(f"wenzhai can't start: {error}") from None
 
     @bentoml.api(route="/v1/analyze")
@@ -80,13 +103,19 @@ class Wenzhai:
         self, sources: list[Source], options: Options, *, topics: bool = True, summary: bool = True
     ) -> AnalyzeResponse:
         """Read, score and analyse documents; those for which that fails become errors beside the others."""
+        with self.switch.current as loaded:
+            return await self._answer(loaded, sources, options, topics, summary)
+
+    async def _answer(
+        self, loaded: Loaded, sources: list[Source], options: Options, topics: bool, summary: bool
+    ) -> AnalyzeResponse:
         try:
-            check_options(options, self.model)
+            check_options(options, loaded.model)
         except UnknownTopicError as error:
             fail(422, str(error))
         seconds = settings.request_timeout_seconds
         try:
-            results = await asyncio.wait_for(self._results(sources, options, topics, summary), seconds)
+            results = await asyncio.wait_for(self._results(loaded, sources, options, topics, summary), seconds)
         except OverloadedError:
             fail(429, f"the service is busy: try again in {settings.retry_after_seconds} seconds")
         except asyncio.TimeoutError:
@@ -98,7 +127,7 @@ class Wenzhai:
         return AnalyzeResponse(documents=analyses, errors=errors)
 
     async def _results(
-        self, sources: list[Source], options: Options, topics: bool, summary: bool
+        self, loaded: Loaded, sources: list[Source], options: Options, topics: bool, summary: bool
     ) -> list[Analysis | DocumentError]:
         deadline = time.monotonic() + settings.request_timeout_seconds
 
@@ -109,15 +138,15 @@ class Wenzhai:
         threads = _CONVERTING if any(source.is_file for source in sources) else None
         found = await asyncio.get_running_loop().run_in_executor(threads, read_all)
         documents = [item for item in found if isinstance(item, Document)]
-        scores = iter(await self.batcher.score(documents))
+        scores = iter(await loaded.score(documents))
 
         def finish(item: Document | DocumentError) -> Analysis | DocumentError:
             if isinstance(item, DocumentError):
                 return item
             score = next(scores)
             if isinstance(score, BaseException):
-                return DocumentError(id=item.id, error="the document could not be scored; the service's log says where it failed")
-            return analyse(item, score, self.model, options, topics=topics, summary=summary)
+                return _failed("scoring", item.id, "the document could not be scored; the service's log says where it failed")
+            return analyse(item, score, loaded.model, options, topics=topics, summary=summary)
 
         return await asyncio.to_thread(lambda: [finish(item) for item in found])
 
@@ -136,24 +165,39 @@ def read_source(source: Source, deadline: float = float("inf")) -> Document | Do
     if time.monotonic() > deadline:
         raise asyncio.TimeoutError
     if source.error:
-        return DocumentError(id=source.id, error=source.error)
+        return _failed("unpacking", source.id, source.error)
     limit = settings.max_document_chars
-    too_long = DocumentError(id=source.id, error=f"the document is longer than {limit} characters: split it")
     content = source.content
     try:
         if not source.is_file:
             if len(content) > limit * (1 if isinstance(content, str) else 4):  # no character has more than 4 bytes
-                return too_long
+                return _too_long(source)
             content = content if isinstance(content, str) else decode(content)
             if len(content) > limit:
-                return too_long
+                return _too_long(source)
         document = read(content, format=source.format, title=source.title, id=source.id)
-        return too_long if len(document.text) > limit else document
+        return _too_long(source) if len(document.text) > limit else document
     except ReadingError as error:
-        return DocumentError(id=source.id, error=str(error))
+        return _failed("unreadable", source.id, str(error))
     except Exception:  # a fault in reading one document must not fail the others
         logger.exception("reading a document failed")
-        return DocumentError(id=source.id, error="the document could not be read; send it as plain text")
+        return _failed("reading", source.id, "the document could not be read; send it as plain text")
 
 
+def _too_long(source: Source) -> DocumentError:
+    return _failed("too_long", source.id, f"the document is longer than {settings.max_document_chars} characters: split it")
+
+
+def _failed(kind: str, id: str, error: str) -> DocumentError:
+    DOCUMENT_ERRORS.labels(kind).inc()
+    return DocumentError(id=id, error=error)
+
+
+if settings.cors_origins:
+    Wenzhai.add_asgi_middleware(
+        CORSMiddleware, allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+        allow_methods=["GET", "POST"], allow_headers=["Authorization", "Content-Type", ID_HEADER],
+        expose_headers=[ID_HEADER, "Retry-After"],
+    )
+Wenzhai.add_asgi_middleware(AccessMiddleware)
 Wenzhai.add_asgi_middleware(RequestMiddleware, settings=settings)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from functools import lru_cache
+from ipaddress import IPv4Address
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, IPvAnyAddress, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,7 @@ class Settings(BaseSettings):
 
     model: Path = Field(ROOT / "models" / "default", description="model folder")
     workers: int = Field(min(os.cpu_count() or 1, 4), ge=1, description="processes of the HTTP service")
+    host: IPvAnyAddress = Field(IPv4Address("127.0.0.1"), description="address to listen on, if 'bentoml serve' is given none")
     threads: int = Field(1, ge=1, description="threads of one worker; workers x threads should not exceed the cores")
     precision: str = Field("auto", pattern="^(auto|f32|bf16)$", description="arithmetic of the forward pass")
 
@@ -31,6 +33,10 @@ class Settings(BaseSettings):
     max_documents: int = Field(64, ge=1, description="documents in one request")
     max_document_chars: int = Field(200_000, ge=1, description="characters of one document, as received")
     max_request_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one request body")
+    max_head_bytes: int = Field(64 * 1024, ge=1024, description="bytes of a request's line and headers")
+    max_json_depth: int = Field(16, ge=3, description="arrays and objects inside one another in a JSON body")
+    receive_seconds: float = Field(30, gt=0, description="seconds in which a request's headers, and then its body, must arrive")
+    send_seconds: float = Field(60, gt=0, description="seconds for which a caller may leave an answer unread")
     max_file_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one document in an archive or upload")
     max_upload_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of the documents of one upload, once unpacked")
     convert_seconds: float = Field(30, gt=0, description="seconds that reading one PDF or DOCX may take")
@@ -42,12 +48,19 @@ class Settings(BaseSettings):
     max_waiting_documents: int = Field(512, ge=1, description="documents waiting in one worker before 429")
     request_timeout_seconds: int = Field(120, ge=1)
     retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After with 429 and 503")
+
+    # Who may ask, and how often
     api_key: str = Field("", description="when set, /v1/ requests need 'Authorization: Bearer KEY'")
+    api_keys: str = Field("", description="more keys, hashed: NAME=SHA256,NAME=SHA256 (see python -m serving.keys)")
+    api_keys_file: Path | None = Field(None, description="more keys, hashed, in a file that is read again when it changes")
+    max_requests_per_minute: int = Field(0, ge=0, description="of one key, or without keys of one address; 0: as many as wanted")
+    cors_origins: str = Field("", description="origins whose pages may call the service, with commas between; * for all")
+    log_format: str = Field("text", pattern="^(text|json)$", description="one line of text or one JSON object a message")
 
     # One forward pass
     max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass")
 
-    # The batch command
+    # Archives, and the batch command
     max_nested_bytes: int = Field(128 * 1024 * 1024, ge=1, description="bytes of an archive in an archive")
     max_depth: int = Field(3, ge=0, description="archives inside archives inside archives")
     max_unpack_ratio: int = Field(200, ge=1, description="unpacked bytes for each packed one; more is a bomb")
@@ -57,6 +70,18 @@ class Settings(BaseSettings):
     # Answers
     evidence_sentences: int = Field(3, ge=1, description="most evidence sentences of one topic")
     max_summary_sentences: int = Field(20, ge=1, description="most a request may ask for")
+
+    def limits(self) -> dict[str, int | float]:
+        """What a caller must keep to, by name: /v1/info publishes it."""
+        return {name: getattr(self, name) for name in _LIMITS}
+
+
+_LIMITS = (
+    "max_documents", "max_document_chars", "max_request_bytes", "max_head_bytes", "max_json_depth", "receive_seconds",
+    "send_seconds", "max_file_bytes", "max_upload_bytes", "max_unpack_ratio", "unpack_free_bytes", "convert_seconds",
+    "convert_memory_bytes", "max_id_chars", "max_title_chars", "max_summary_sentences", "max_waiting_documents",
+    "request_timeout_seconds", "max_requests_per_minute",
+)
 
 
 @lru_cache(maxsize=1)

@@ -96,7 +96,8 @@ class Server:
     """``bentoml serve`` on a free port, with its log."""
 
     def __init__(
-        self, model: Path | None, folder: Path, target: str = "serving.service:Wenzhai", cwd: Path = ROOT, **environment: str
+        self, model: Path | None, folder: Path, target: str = "serving.service:Wenzhai", cwd: Path = ROOT,
+        command: tuple[str, ...] = (), **environment: str,
     ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -105,7 +106,7 @@ class Server:
         self.log = folder / "server.log"
         self._log_file = self.log.open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)],
+            [*command, sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
             cwd=cwd, stdout=self._log_file, stderr=subprocess.STDOUT,
             env={**os.environ, "BENTOML_HOME": str(folder / "bentoml"), "WENZHAI_WORKERS": "1",
                  **({"WENZHAI_MODEL": str(model)} if model else {}), **environment},

@@ -78,7 +78,7 @@ def test_unknown_topics_are_named(tiny_server: Server, option: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"documents=1", f'{{"documents": [{{"text": "{SECRET}'.encode(), b"[" * 100_000,
+    [b"{", b"documents=1", f'{{"documents": [{{"text": "{SECRET}'.encode(),
      json.dumps(with_one(), ensure_ascii=False).encode("utf-16"), b'{"documents": [{"text": "\\x"}]}'],
 )
 def test_what_is_not_json(tiny_server: Server, body: bytes) -> None:
@@ -151,7 +151,7 @@ def test_no_document_text_in_the_log(tiny_server: Server) -> None:
     httpx.post(f"{url}/files", files={"files": ("a.txt", SECRET.encode("gb18030"))}, data={"options": SECRET})
     httpx.post(f"{url}/files", files={"files": ("a.txt", SECRET.encode())})
     log = tiny_server.log.read_text()
-    assert "path=/v1/files" in log
+    assert "endpoint=/v1/files" in log
     assert SECRET[:4] not in log and SECRET[:4].encode("unicode_escape").decode() not in log
     assert "Traceback" not in log  # what the client did wrong is no failure of the service
 
@@ -167,7 +167,6 @@ def test_metrics(tiny_server: Server) -> None:
     for name, more in [('wenzhai_documents_total{outcome="ok"}', 2), ('wenzhai_documents_total{outcome="error"}', 1)]:
         assert value(after, name) - value(before, name) == more
     assert value(after, "wenzhai_batch_documents_sum") - value(before, "wenzhai_batch_documents_sum") == 2
-    assert "bentoml_service_request_duration_seconds_count" in after
 
 
 # --- Servers with other settings ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ def test_docs_name_every_endpoint_and_error(tiny_server: Server) -> None:
     assert posts == {"/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files"}
     for path in posts:
         responses = document["paths"][path]["post"]["responses"]
-        assert set(responses) == {"200", "400", "401", "413", "415", "422", "429", "500", "504"}
+        assert set(responses) == {"200", "400", "401", "408", "413", "415", "422", "429", "500", "504"}
         for status in set(responses) - {"200"}:
             assert responses[status]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorResponse"}
     for path in set(document["paths"]) - posts:

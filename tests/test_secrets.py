@@ -1,0 +1,129 @@
+"""What callers write stays out of logs, metrics and error messages, whatever it is and wherever it stands."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from conftest import Server
+from test_docx import make_docx, paragraph
+from test_hostile_http import bomb
+from test_lifecycle import SLOW
+from test_routes import zipped
+
+# Of document text, which no error may quote; and of names (ids, keys, options), which an error may give back to their caller.
+TEXT, NAME = "zqtext絕密甲乙丙", "zqname絕密丁戊己"
+
+
+def spellings(marker: str) -> list[bytes]:
+    """The marker's parts in each spelling in which a log might hold them."""
+    latin, chinese = marker[:6], marker[6:]
+    escaped = chinese.encode("unicode_escape").decode(), quote(chinese), ascii(chinese.encode())[2:-1]
+    spelt = [latin, chinese, chinese[:3], *escaped]
+    return [*(text.encode() for text in spelt), chinese.encode("gb18030"), chinese.encode("utf-16-le")]
+
+
+@pytest.fixture(scope="module", params=["text", "json"])
+def server(request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """With a key; its model fails on some documents and its analysis on others, with the text in the message."""
+    folder = tmp_path_factory.mktemp("secrets")
+    (folder / "slow_service.py").write_text(SLOW, "utf-8")
+    started = Server(
+        tiny_model, folder, "slow_service:Wenzhai", PYTHONPATH=str(folder), GO=str(folder / "go"), BENTOML_DEBUG="True",
+        WENZHAI_API_KEY="zqkey", WENZHAI_REQUEST_TIMEOUT_SECONDS="1", WENZHAI_RECEIVE_SECONDS="1",
+        WENZHAI_LOG_FORMAT=request.param,
+    )
+    started.wait()
+    yield started
+    (folder / "go").touch()
+    started.stop()
+
+
+def pdf(text: str) -> bytes:
+    return f"%PDF-1.4\n1 0 obj<</Title({text})>>endobj\n{text}\ntrailer<</Root 1 0 R>>".encode()
+
+
+def send(server: Server) -> Iterator[httpx.Response]:
+    """Every way in which text can be given, with success and with each kind of failure."""
+    client = httpx.Client(base_url=server.url, headers={"Authorization": "Bearer zqkey"}, timeout=60)
+    good = {"id": NAME, "title": TEXT, "text": f"{TEXT}，孕妇基因筛查。"}
+    for body in (
+        {"documents": [good]}, {"documents": [good], "include_text": True}, {"documents": [{**good, NAME: TEXT}]},
+        {"documents": [good], NAME: TEXT}, {"documents": [TEXT]}, {"documents": TEXT}, TEXT, [TEXT],
+        {"documents": [good], "topics": [NAME]}, {"documents": [good], "focus": NAME}, {"documents": [good], "order": TEXT},
+        {"documents": [good], "top_k": TEXT}, {"documents": [{**good, "format": TEXT}]},
+        {"documents": [{**good, "text": [TEXT]}]},
+        {"documents": [{**good, "title": TEXT * 200}]}, {"documents": [{**good, "id": NAME * 50}]},
+        {"documents": [{**good, "text": f"<script>{TEXT}</script>"}]}, {"documents": [{**good, "text": TEXT * 30_000}]},
+        {"documents": [{**good, "text": f"---\ntitle: [{TEXT}\n: {TEXT}\n---\n{TEXT}"}]}, {"documents": [good] * 65},
+        {"documents": [{**good, "text": f"<html><!ENTITY {TEXT}><body {TEXT}='{TEXT}'><p>&{TEXT};"}]},
+        {"documents": [{**good, "text": f"{TEXT}错误。"}]}, {"documents": [{**good, "text": f"{TEXT}崩溃。"}]},
+        {"documents": [{**good, "text": f"{TEXT}等待。"}]},
+    ):
+        for path in ("analyze", "classify", "summarize"):
+            yield client.post(f"/v1/{path}", json=body)
+    for content in (f'{{"documents": [{{"text": "{TEXT}', f'{{"documents": [{{"text": "{TEXT}\\x"}}]}}', TEXT,
+                    "[" * 50 + f'"{TEXT}"', f'{{"documents": [{{"text": "{TEXT * 20}\\ud800"}}]}}', f"{{'{TEXT}'}}"):
+        for encoding in ("utf-8", "gb18030", "utf-16"):
+            yield client.post("/v1/analyze", content=content.encode(encoding), headers={"Content-Type": "application/json"})
+    for name in (f"{NAME}.txt", f"../{NAME}.zip", f"{NAME}.pdf", f"{NAME}.docx", f"{NAME}.eml", f"a.{NAME}"):
+        for file in (
+            f"{TEXT}，孕妇基因筛查。".encode(), f"{TEXT}崩溃。".encode(), f"{TEXT}错误。".encode(), TEXT.encode("utf-16"),
+            pdf(TEXT),
+            make_docx(paragraph(TEXT), title=TEXT), make_docx(f"<{TEXT}>", title=TEXT), b"PK\x03\x04" + b"a" * 26 + TEXT.encode(),
+            zipped(**{f"{NAME}_txt": TEXT.encode(), "b_pdf": pdf(TEXT), f"{NAME}_eml": f"Subject: {TEXT}\n\n{TEXT}".encode()}),
+            f"Subject: {TEXT}\nContent-Type: text/{TEXT}; charset={TEXT}\n\n{TEXT}".encode(), bomb(99),
+        ):
+            yield client.post("/v1/files", files={"files": (name, file)}, data={"options": '{"include_text": true}'})
+    for options in (TEXT, json.dumps({NAME: TEXT}), json.dumps({"focus": NAME}), json.dumps({"order": TEXT})):
+        yield client.post("/v1/files", files={"files": ("a.txt", TEXT.encode())}, data={"options": options})
+    for data in ({NAME: TEXT}, {"files": TEXT}):
+        yield client.post("/v1/files", files={"files": ("a.txt", TEXT.encode())}, data=data)
+    yield client.post("/v1/files", files={NAME: ("a.txt", TEXT.encode())})
+    form = {"Content-Type": f"multipart/form-data; boundary={NAME[:6]}"}
+    for content in (TEXT, f"--{NAME[:6]}\r\n{TEXT}: {TEXT}\r\n\r\n{TEXT}", f"--{NAME[:6]}\r\nContent-Disposition: {TEXT}\r\n"):
+        yield client.post("/v1/files", content=content.encode(), headers=form)
+    for path in ("/{}", "/v1/{}", "/page/{}", "/v1/analyze?{}={}", "/docs.json?{}", "/static_content/{}"):
+        for method in ("GET", "POST", NAME[:6].upper()):
+            yield client.request(method, path.format(NAME, NAME))
+    marked = NAME.encode()
+    for name in ("User-Agent", "Referer", "Cookie", "Content-Type", "Content-Encoding", "X-Request-ID", "Accept", "traceparent",
+                 "baggage", "X-Forwarded-For", "Forwarded", "Origin", "If-None-Match", "Range", "Authorization", "X-Custom"):
+        for value in (marked, b"Bearer " + marked):
+            yield client.post("/v1/analyze", json={"documents": [good]}, headers={name: value})
+            yield client.get("/v1/info", headers={name: value})
+    yield client.post("/v1/analyze", json={"documents": [good]}, headers={b"X-" + NAME[:6].encode(): marked})
+    yield httpx.post(f"{server.url}/v1/analyze", json={"documents": [good]}, headers={"Authorization": f"Bearer {NAME[:6]}"})
+    address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+    start = b"POST /v1/analyze HTTP/1.1\r\nAuthorization: Bearer zqkey\r\nContent-Type: application/json\r\n"
+    for sent in (TEXT.encode() + b"\r\n\r\n", f"GET /{NAME} HTTP/9\r\n\r\n".encode(), f"GET / HTTP/1.1\r\n{NAME}\r\n\r\n".encode(),
+                 start + f"Content-Length: {NAME}\r\n\r\n".encode(), start + b"Content-Length: 999\r\n\r\n" + TEXT.encode(),
+                 start + b"Transfer-Encoding: chunked\r\n\r\n" + TEXT.encode(), b"GET /" + NAME.encode() * 9000):
+        with socket.create_connection(address, timeout=10) as connection:
+            connection.sendall(sent)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023  (used up here)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        yield httpx.Response(int(head.split()[1]), content=body)
+
+
+def test_nothing_of_it_is_in_logs_metrics_and_errors(server: Server) -> None:
+    statuses = set()
+    for answer in send(server):
+        statuses.add(answer.status_code)
+        if answer.status_code >= 400:
+            quoted = answer.content
+        else:
+            answered = answer.json() if answer.content[:1] == b"{" else {}
+            quoted = json.dumps(answered.get("errors", []), ensure_ascii=False).encode()
+        assert not any(spelt in quoted for spelt in spellings(TEXT)), quoted.decode(errors="replace")[:2000]
+    assert statuses >= {200, 400, 401, 404, 405, 408, 413, 415, 422, 431, 500, 504}
+    log, metrics = server.log.read_bytes(), httpx.get(f"{server.url}/metrics").content
+    for marker in (TEXT, NAME, "zqkey!"):
+        for spelt in spellings(marker):
+            for where in (log, metrics):
+                at = where.find(spelt)
+                assert at < 0, where[max(0, at - 500) : at + 200].decode(errors="replace")
+    assert b"zqkey" not in log and log.count(b"/v1/analyze") > 50
