@@ -1,5 +1,7 @@
 # make serve   set up, then serve on http://127.0.0.1:3000
 # make test    set up, then run every test
+# make nightly set up, then look long for what fails: 100,000 made-up documents and bodies, 20,000 made-up requests
+# make audit   compare the versions that serving installs with published vulnerabilities (needs a network)
 # make train   set up for training (torch, transformers)
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +11,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export BENTOML_DO_NOT_TRACK = True
 
-.PHONY: serve test train build lint clean
+.PHONY: serve test nightly train build requirements audit lint clean
 
 serve: $(VENV)/.serve
 	$(BIN)/bentoml serve serving.service:Wenzhai --host 127.0.0.1 --port $(PORT)
@@ -17,10 +19,22 @@ serve: $(VENV)/.serve
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
+nightly: $(VENV)/.test
+	WENZHAI_FUZZ_CASES=100000 WENZHAI_CONTRACT_CASES=1000 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_openapi.py
+
 train: $(VENV)/.train
 
 build: $(VENV)/.test
 	$(BIN)/bentoml build
+
+requirements: $(VENV)/.test
+	mkdir -p build && head -2 requirements-serving.txt > build/requirements.txt
+	$(BIN)/uv pip compile --quiet pyproject.toml -c constraints.txt --universal --python-version 3.10 --generate-hashes \
+		--no-header --no-annotate >> build/requirements.txt
+	mv build/requirements.txt requirements-serving.txt
+
+audit: $(VENV)/.test
+	$(BIN)/uvx pip-audit@2.10.1 --require-hashes --disable-pip -r requirements-serving.txt
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check --diff . || true

@@ -116,8 +116,14 @@ def _readable() -> dict[str, Any]:
     def get(id: str, summary: str, answer: dict[str, Any], *errors: int) -> dict[str, Any]:
         return {"get": {"operationId": id, "summary": summary, "responses": {"200": answer, **_errors(*errors)}}}
 
+    topics = _answer("Topics", _ref("TopicsResponse"))
+    first = "$response.body#/topics/0/id"
+    topics["links"] = {  # what these ids are for
+        name: {"operationId": name, "requestBody": {**_EXAMPLE, "topics": [first], "focus": first}, "description": description}
+        for name, description in (("classify", "only for this topic"), ("summarize", "about this topic"))
+    }
     return {
-        "/v1/topics": get("topics", "The topics that the model knows", _answer("Topics", _ref("TopicsResponse")), 401, 429),
+        "/v1/topics": get("topics", "The topics that the model knows", topics, 401, 429),
         "/v1/info": get("info", "Model, limits and versions", _answer("Information", _ref("InfoResponse")), 401, 429),
         "/": get("page", "A page on which to try the service", _answer("HTML", text, "text/html")),
         "/docs.json": get("docs", "This document", _answer("OpenAPI 3.1", {"type": "object"})),

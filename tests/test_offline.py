@@ -48,7 +48,7 @@ def documents() -> list[tuple[str, bytes]]:
     odd = make_docx(paragraph("孕妇基因筛查。"), word__footnotes=f"{xml}<a>{used}</a>")
     actions = "".join(f"/URI({a})" for a in ADDRESSES)
     pdf = (
-        f"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/URI{actions}>>/AA<</O<</S/SubmitForm/F({ADDRESSES[0]})>>>>>>"
+        f"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/URI{actions}>>/AA<</O<</S/URI/URI({ADDRESSES[0]})>>>>>>"
         "endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/Contents 4 0 R>>endobj\n"
         f"4 0 obj<</Length 9/F({ADDRESSES[0]})/FS/URL>>stream\nBT ET\nendstream endobj\ntrailer<</Root 1 0 R>>"
     )

@@ -1,6 +1,7 @@
 """The OpenAPI document names everything, and the service keeps to it."""
 
 import json
+import os
 
 import httpx
 import pytest
@@ -30,8 +31,10 @@ def test_docs_name_every_endpoint_and_error(tiny_server: Server) -> None:
 POSTS = ("/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files")
 GETS = ("/v1/topics", "/v1/info", "/", "/docs.json", "/livez", "/healthz", "/readyz", "/metrics")
 POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+# A quick run in ``make test``; ``make nightly`` says how many.
+CASES = int(os.environ.get("WENZHAI_CONTRACT_CASES", "25"))
 BOUNDED = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=CASES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -53,3 +56,17 @@ def test_the_service_keeps_to_its_document(
 
     check()
     assert (200 if mode is POSITIVE else 422) in statuses
+
+
+def test_answers_lead_to_requests(tiny_server: Server) -> None:
+    """Stateful: schemathesis follows the document's links, from the topics to the requests that name them."""
+    schema = schemathesis.openapi.from_url(f"{tiny_server.url}/docs.json")
+    schema.config.update(base_url=tiny_server.url)
+    asked = []
+
+    class Workflow(schema.as_state_machine()):  # type: ignore[misc]
+        def after_call(self, response: schemathesis.Response, case: schemathesis.Case) -> None:
+            asked.append((case.operation.path, response.status_code))
+
+    Workflow.run(settings=settings(BOUNDED, max_examples=max(5, CASES // 5), stateful_step_count=4))
+    assert ("/v1/topics", 200) in asked and {"/v1/classify", "/v1/summarize"} & {path for path, _ in asked}

@@ -1,5 +1,6 @@
 """What callers write stays out of logs, metrics and error messages, whatever it is and wherever it stands."""
 
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -46,67 +47,89 @@ def pdf(text: str) -> bytes:
     return f"%PDF-1.4\n1 0 obj<</Title({text})>>endobj\n{text}\ntrailer<</Root 1 0 R>>".encode()
 
 
-def send(server: Server) -> Iterator[httpx.Response]:
-    """Every way in which text can be given, with success and with each kind of failure."""
-    client = httpx.Client(base_url=server.url, headers={"Authorization": "Bearer zqkey"}, timeout=60)
-    good = {"id": NAME, "title": TEXT, "text": f"{TEXT}，孕妇基因筛查。"}
-    for body in (
-        {"documents": [good]}, {"documents": [good], "include_text": True}, {"documents": [{**good, NAME: TEXT}]},
-        {"documents": [good], NAME: TEXT}, {"documents": [TEXT]}, {"documents": TEXT}, TEXT, [TEXT],
-        {"documents": [good], "topics": [NAME]}, {"documents": [good], "focus": NAME}, {"documents": [good], "order": TEXT},
-        {"documents": [good], "top_k": TEXT}, {"documents": [{**good, "format": TEXT}]},
-        {"documents": [{**good, "text": [TEXT]}]},
-        {"documents": [{**good, "title": TEXT * 200}]}, {"documents": [{**good, "id": NAME * 50}]},
-        {"documents": [{**good, "text": f"<script>{TEXT}</script>"}]}, {"documents": [{**good, "text": TEXT * 30_000}]},
-        {"documents": [{**good, "text": f"---\ntitle: [{TEXT}\n: {TEXT}\n---\n{TEXT}"}]}, {"documents": [good] * 65},
-        {"documents": [{**good, "text": f"<html><!ENTITY {TEXT}><body {TEXT}='{TEXT}'><p>&{TEXT};"}]},
-        {"documents": [{**good, "text": f"{TEXT}错误。"}]}, {"documents": [{**good, "text": f"{TEXT}崩溃。"}]},
-        {"documents": [{**good, "text": f"{TEXT}等待。"}]},
-    ):
-        for path in ("analyze", "classify", "summarize"):
-            yield client.post(f"/v1/{path}", json=body)
-    for content in (f'{{"documents": [{{"text": "{TEXT}', f'{{"documents": [{{"text": "{TEXT}\\x"}}]}}', TEXT,
-                    "[" * 50 + f'"{TEXT}"', f'{{"documents": [{{"text": "{TEXT * 20}\\ud800"}}]}}', f"{{'{TEXT}'}}"):
-        for encoding in ("utf-8", "gb18030", "utf-16"):
-            yield client.post("/v1/analyze", content=content.encode(encoding), headers={"Content-Type": "application/json"})
-    for name in (f"{NAME}.txt", f"../{NAME}.zip", f"{NAME}.pdf", f"{NAME}.docx", f"{NAME}.eml", f"a.{NAME}"):
-        for file in (
-            f"{TEXT}，孕妇基因筛查。".encode(), f"{TEXT}崩溃。".encode(), f"{TEXT}错误。".encode(), TEXT.encode("utf-16"),
-            pdf(TEXT),
-            make_docx(paragraph(TEXT), title=TEXT), make_docx(f"<{TEXT}>", title=TEXT), b"PK\x03\x04" + b"a" * 26 + TEXT.encode(),
-            zipped(**{f"{NAME}_txt": TEXT.encode(), "b_pdf": pdf(TEXT), f"{NAME}_eml": f"Subject: {TEXT}\n\n{TEXT}".encode()}),
-            f"Subject: {TEXT}\nContent-Type: text/{TEXT}; charset={TEXT}\n\n{TEXT}".encode(), bomb(99),
-        ):
-            yield client.post("/v1/files", files={"files": (name, file)}, data={"options": '{"include_text": true}'})
+GOOD = {"id": NAME, "title": TEXT, "text": f"{TEXT}，孕妇基因筛查。"}
+BODIES = [
+    {"documents": [GOOD]}, {"documents": [GOOD], "include_text": True}, {"documents": [{**GOOD, NAME: TEXT}]},
+    {"documents": [GOOD], NAME: TEXT}, {"documents": [TEXT]}, {"documents": TEXT}, TEXT, [TEXT],
+    {"documents": [GOOD], "topics": [NAME]}, {"documents": [GOOD], "focus": NAME}, {"documents": [GOOD], "order": TEXT},
+    {"documents": [GOOD], "top_k": TEXT}, {"documents": [{**GOOD, "format": TEXT}]},
+    {"documents": [{**GOOD, "text": [TEXT]}]}, {"documents": [GOOD] * 65},
+    {"documents": [{**GOOD, "title": TEXT * 200}]}, {"documents": [{**GOOD, "id": NAME * 50}]},
+    {"documents": [{**GOOD, "text": f"<script>{TEXT}</script>"}]}, {"documents": [{**GOOD, "text": TEXT * 30_000}]},
+    {"documents": [{**GOOD, "text": f"---\ntitle: [{TEXT}\n: {TEXT}\n---\n{TEXT}"}]},
+    {"documents": [{**GOOD, "text": f"<html><!ENTITY {TEXT}><body {TEXT}='{TEXT}'><p>&{TEXT};"}]},
+    {"documents": [{**GOOD, "text": f"{TEXT}错误。"}]}, {"documents": [{**GOOD, "text": f"{TEXT}崩溃。"}]},
+    {"documents": [{**GOOD, "text": f"{TEXT}等待。"}]},
+]
+NO_JSON = [
+    f'{{"documents": [{{"text": "{TEXT}', f'{{"documents": [{{"text": "{TEXT}\\x"}}]}}', TEXT, "[" * 50 + f'"{TEXT}"',
+    f'{{"documents": [{{"text": "{TEXT * 20}\\ud800"}}]}}', f"{{'{TEXT}'}}",
+]
+FILES = [
+    f"{TEXT}，孕妇基因筛查。".encode(), f"{TEXT}崩溃。".encode(), f"{TEXT}错误。".encode(), TEXT.encode("utf-16"), pdf(TEXT),
+    make_docx(paragraph(TEXT), title=TEXT), make_docx(f"<{TEXT}>", title=TEXT), b"PK\x03\x04" + b"a" * 26 + TEXT.encode(),
+    zipped(**{f"{NAME}_txt": TEXT.encode(), "b_pdf": pdf(TEXT), f"{NAME}_eml": f"Subject: {TEXT}\n\n{TEXT}".encode()}),
+    f"Subject: {TEXT}\nContent-Type: text/{TEXT}; charset={TEXT}\n\n{TEXT}".encode(), bomb(99),
+]
+FILE_NAMES = [f"{NAME}.txt", f"../{NAME}.zip", f"{NAME}.pdf", f"{NAME}.docx", f"{NAME}.eml", f"a.{NAME}"]
+PARTS = [TEXT, f"--{NAME[:6]}\r\n{TEXT}: {TEXT}\r\n\r\n{TEXT}", f"--{NAME[:6]}\r\nContent-Disposition: {TEXT}\r\n"]
+PATHS = ["/{}", "/v1/{}", "/page/{}", "/v1/analyze?{}={}", "/docs.json?{}", "/static_content/{}"]
+HEADERS = [
+    "User-Agent", "Referer", "Cookie", "Content-Type", "Content-Encoding", "X-Request-ID", "Accept", "traceparent", "baggage",
+    "X-Forwarded-For", "Forwarded", "Origin", "If-None-Match", "Range", "Authorization", "X-Custom", f"X-{NAME[:6]}",
+]
+_START = b"POST /v1/analyze HTTP/1.1\r\nAuthorization: Bearer zqkey\r\nContent-Type: application/json\r\n"
+RAW = [
+    TEXT.encode() + b"\r\n\r\n", f"GET /{NAME} HTTP/9.9\r\n\r\n".encode(), f"GET / HTTP/1.1\r\n{NAME}\r\n\r\n".encode(),
+    _START + f"Content-Length: {NAME}\r\n\r\n".encode(), _START + b"Content-Length: 999\r\n\r\n" + TEXT.encode(),
+    _START + b"Transfer-Encoding: chunked\r\n\r\n" + TEXT.encode(), b"GET /" + NAME.encode() * 9000,
+]
+
+
+def calls(client: httpx.Client) -> Iterator[httpx.Response]:
+    for path, body in itertools.product(("analyze", "classify", "summarize"), BODIES):
+        yield client.post(f"/v1/{path}", json=body)
+    for content, encoding in itertools.product(NO_JSON, ("utf-8", "gb18030", "utf-16")):
+        yield client.post("/v1/analyze", content=content.encode(encoding), headers={"Content-Type": "application/json"})
+
+
+def uploads(client: httpx.Client) -> Iterator[httpx.Response]:
+    for name, file in itertools.product(FILE_NAMES, FILES):
+        yield client.post("/v1/files", files={"files": (name, file)}, data={"options": '{"include_text": true}'})
     for options in (TEXT, json.dumps({NAME: TEXT}), json.dumps({"focus": NAME}), json.dumps({"order": TEXT})):
         yield client.post("/v1/files", files={"files": ("a.txt", TEXT.encode())}, data={"options": options})
     for data in ({NAME: TEXT}, {"files": TEXT}):
         yield client.post("/v1/files", files={"files": ("a.txt", TEXT.encode())}, data=data)
     yield client.post("/v1/files", files={NAME: ("a.txt", TEXT.encode())})
     form = {"Content-Type": f"multipart/form-data; boundary={NAME[:6]}"}
-    for content in (TEXT, f"--{NAME[:6]}\r\n{TEXT}: {TEXT}\r\n\r\n{TEXT}", f"--{NAME[:6]}\r\nContent-Disposition: {TEXT}\r\n"):
+    for content in PARTS:
         yield client.post("/v1/files", content=content.encode(), headers=form)
-    for path in ("/{}", "/v1/{}", "/page/{}", "/v1/analyze?{}={}", "/docs.json?{}", "/static_content/{}"):
-        for method in ("GET", "POST", NAME[:6].upper()):
-            yield client.request(method, path.format(NAME, NAME))
-    marked = NAME.encode()
-    for name in ("User-Agent", "Referer", "Cookie", "Content-Type", "Content-Encoding", "X-Request-ID", "Accept", "traceparent",
-                 "baggage", "X-Forwarded-For", "Forwarded", "Origin", "If-None-Match", "Range", "Authorization", "X-Custom"):
-        for value in (marked, b"Bearer " + marked):
-            yield client.post("/v1/analyze", json={"documents": [good]}, headers={name: value})
-            yield client.get("/v1/info", headers={name: value})
-    yield client.post("/v1/analyze", json={"documents": [good]}, headers={b"X-" + NAME[:6].encode(): marked})
-    yield httpx.post(f"{server.url}/v1/analyze", json={"documents": [good]}, headers={"Authorization": f"Bearer {NAME[:6]}"})
-    address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
-    start = b"POST /v1/analyze HTTP/1.1\r\nAuthorization: Bearer zqkey\r\nContent-Type: application/json\r\n"
-    for sent in (TEXT.encode() + b"\r\n\r\n", f"GET /{NAME} HTTP/9\r\n\r\n".encode(), f"GET / HTTP/1.1\r\n{NAME}\r\n\r\n".encode(),
-                 start + f"Content-Length: {NAME}\r\n\r\n".encode(), start + b"Content-Length: 999\r\n\r\n" + TEXT.encode(),
-                 start + b"Transfer-Encoding: chunked\r\n\r\n" + TEXT.encode(), b"GET /" + NAME.encode() * 9000):
-        with socket.create_connection(address, timeout=10) as connection:
+
+
+def surroundings(client: httpx.Client) -> Iterator[httpx.Response]:
+    for path, method in itertools.product(PATHS, ("GET", "POST", NAME[:6].upper())):
+        yield client.request(method, path.format(NAME, NAME))
+    for name, value in itertools.product(HEADERS, (NAME.encode(), b"Bearer " + NAME.encode())):
+        yield client.post("/v1/analyze", json={"documents": [GOOD]}, headers={name: value})
+        yield client.get("/v1/info", headers={name: value})
+
+
+def connections(server: Server) -> Iterator[httpx.Response]:
+    for sent in RAW:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), timeout=10) as connection:
             connection.sendall(sent)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023  (used up here)
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
         head, _, body = answer.partition(b"\r\n\r\n")
         yield httpx.Response(int(head.split()[1]), content=body)
+
+
+def send(server: Server) -> Iterator[httpx.Response]:
+    """Every way in which text can be given, with success and with each kind of failure."""
+    with httpx.Client(base_url=server.url, headers={"Authorization": "Bearer zqkey"}, timeout=60) as client:
+        yield from itertools.chain(calls(client), uploads(client), surroundings(client))
+    yield from connections(server)
 
 
 def test_nothing_of_it_is_in_logs_metrics_and_errors(server: Server) -> None:
