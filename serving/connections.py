@@ -112,9 +112,6 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head > settings.max_head_bytes:
             raise _HeadTooLongError  # ends the parser, and with it data_received in send_400_response
 
-    def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(settings.receive_seconds, self._late)
 
@@ -124,7 +121,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _late(self) -> None:
-        if self._is_answering():  # the start of another request came behind the one that is being answered
+        if self.cycle is not None and not self.cycle.response_complete:  # the next request, behind one under way
             return self._await_head()
         seconds = settings.receive_seconds
         self._refuse(b"408 Request Timeout", f"the request's headers did not arrive within {seconds:g} seconds: send it again")
@@ -135,8 +132,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: bytes, error: str) -> None:
         self._stop_awaiting()
-        if self._is_answering():  # nothing may come between the parts of that answer
-            self.transport.abort()
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()  # nothing may come between the parts of that answer
         if self.transport.is_closing():
             return
         body = json.dumps({"error": error}).encode()

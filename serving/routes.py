@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
@@ -119,6 +120,9 @@ async def _form(request: Request) -> tuple[list[tuple[str, bytes]], bytes]:
     """(name, content) of each upload, and the text of the options."""
     uploads: list[tuple[str, bytes]] = []
     options = b""
+    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
+    if b"--" + boundary + b"--" not in await request.body():  # the parser would leave out what is not whole, and say nothing
+        fail(400, "the multipart body ends before its last boundary: send it again, whole")
     try:
         async with request.form(max_files=settings.max_documents + 1, max_fields=10) as form:
             for field, value in form.multi_items():

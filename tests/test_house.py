@@ -44,8 +44,8 @@ def test_data_flows_one_way() -> None:
         "markup", "noise", "titles", "pages", "paragraphs", "pdf", "docx", "converter", "conversion", "mail", "front_matter",
         "reading", "windows", "features", "lexicon", "calibration", "model", "schema", "analysis", "storage", "rows",
         "compression", "containers", "kinds", "members", "archive", "parts", "results", "progress", "provenance", "signatures",
-        "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "logs", "batching", "body",
-        "http", "openapi", "routes", "service",
+        "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "logs", "metrics", "access",
+        "keys", "rate", "connections", "batching", "switching", "body", "http", "openapi", "routes", "service",
     ]
     for path in (ROOT / "serving").glob("*.py"):
         if path.stem == "__init__":

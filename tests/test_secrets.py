@@ -121,6 +121,7 @@ def connections(server: Server) -> Iterator[httpx.Response]:
             answer = b""
             while chunk := connection.recv(65536):
                 answer += chunk
+        assert answer, sent
         head, _, body = answer.partition(b"\r\n\r\n")
         yield httpx.Response(int(head.split()[1]), content=body)
 
