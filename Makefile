@@ -1,6 +1,6 @@
 # make serve   set up, then serve on http://127.0.0.1:3000
 # make test    set up, then run every test
-# make nightly set up, then look long for what fails: 100,000 made-up documents and bodies, 20,000 made-up requests
+# make nightly set up, then look long for what fails: 100,000 made-up documents and bodies, thousands of requests
 # make audit   compare the versions that serving installs with published vulnerabilities (needs a network)
 # make train   set up for training (torch, transformers)
 PYTHON ?= python3

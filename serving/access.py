@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import time
@@ -37,6 +38,18 @@ logger = logging.getLogger("bentoml.access")
 def endpoint_of(path: str) -> str:
     """The endpoint as logs and metrics call it."""
     return path if path in _ENDPOINTS else "/page" if path.startswith("/page/") else "other"
+
+
+def address_of(client: tuple[str, int] | None) -> str:
+    """Where a request comes from: an IPv4 address, or an IPv6 network of 64 bits, as one customer gets.
+
+    A proxy that is trusted says where, and may pass on what a caller wrote.
+    """
+    try:
+        address = ipaddress.ip_address(client[0] if client else "")
+    except ValueError:
+        return "unknown"
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
 
 
 class AccessMiddleware:
@@ -77,10 +90,9 @@ class AccessMiddleware:
 
     def _log(self, scope: Scope, endpoint: str, status: int, milliseconds: float, caller: dict[str, Any]) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        client = scope.get("client")
         fields = {
             "method": method, "endpoint": endpoint, "status": status, "milliseconds": round(milliseconds, 1),
-            "address": client[0] if client else "", **caller,
+            "address": address_of(scope.get("client")), **caller,
         }
         logger.info("request %s", " ".join(f"{name}={value}" for name, value in fields.items()), extra=fields)
 

@@ -16,10 +16,11 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access import address_of
 from serving.body import Unread, drain, media_type, read_body, replay, too_deep, valid_unicode
 from serving.keys import Keys
 from serving.metrics import REQUEST_BYTES
-from serving.rate import RateLimit, address_of, shared_file
+from serving.rate import RateLimit, shared_file
 from serving.settings import Settings
 
 _MESSAGES = {

@@ -7,7 +7,6 @@ Redis server.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sqlite3
 import time
@@ -55,12 +54,3 @@ def shared_file() -> str:
     """The file of this service's workers: BentoML gives them a folder in common, and empties it at each start."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     return str(Path(folder) / "rate.sqlite") if folder else ":memory:"
-
-
-def address_of(client: tuple[str, int] | None) -> str:
-    """A caller without a key: an IPv4 address, or an IPv6 network of 64 bits, as one customer gets."""
-    try:
-        address = ipaddress.ip_address(client[0] if client else "")
-    except ValueError:
-        return "unknown"
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)

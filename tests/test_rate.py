@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from serving import rate
-from serving.rate import RateLimit, address_of
+from serving.access import address_of
+from serving.rate import RateLimit
 
 
 @pytest.fixture
