@@ -127,6 +127,14 @@ class Server:
         self.stop()
         raise AssertionError(f"the server did not become ready:\n{self.log.read_text()[-4000:]}")
 
+    def logged(self, text: str, seconds: float = 30) -> str:
+        """The log, once the text is in it: a request's line comes behind its answer."""
+        deadline = time.monotonic() + seconds
+        while text not in (log := self.log.read_text("utf-8")):
+            assert time.monotonic() < deadline, f"'{text}' is not logged:\n{log[-4000:]}"
+            time.sleep(0.1)
+        return log
+
     def stop(self) -> None:
         """End it, and wait until it is gone."""
         self.process.terminate()

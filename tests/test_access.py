@@ -40,7 +40,7 @@ def test_answers_with_documents_are_not_stored(tiny_server: Server) -> None:
 @pytest.mark.parametrize("given", ["a", "order-7:b_c.D", "0" * 64])
 def test_a_request_id_is_echoed(tiny_server: Server, given: str) -> None:
     assert httpx.get(f"{tiny_server.url}/v1/info", headers={"X-Request-ID": given}).headers["x-request-id"] == given
-    assert f"request={given}" in tiny_server.log.read_text()
+    tiny_server.logged(f"request={given}\n")
 
 
 @pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, "基因".encode(), 'a"b', "a=b\tc"])
@@ -64,7 +64,7 @@ def json_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_logs_are_json(json_server: Server) -> None:
     headers = {"X-Request-ID": "order-7", "Authorization": "Bearer secret"}
     httpx.post(f"{json_server.url}/v1/classify", json={"documents": []}, headers=headers)
-    lines = [json.loads(line) for line in json_server.log.read_text("utf-8").splitlines()]
+    lines = [json.loads(line) for line in json_server.logged("order-7").splitlines()]
     assert all({"time", "level", "logger", "process", "message"} <= set(line) for line in lines)
     [line] = [line for line in lines if line.get("request_id") == "order-7"]
     assert (line["method"], line["endpoint"], line["status"], line["caller"]) == ("POST", "/v1/classify", 422, "default")
