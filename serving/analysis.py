@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.document import Document
 from serving.model import Model, Scores
-from serving.schema import Analysis, Evidence, Options, Summary, SummarySentence, TopicResult
+from serving.schema import Analysis, Evidence, Options, Sentence, Summary, SummarySentence, TopicResult
 from serving.settings import get_settings
 from serving.windows import normalise
 
@@ -42,6 +42,8 @@ def analyse(
         topics=select_topics(document, scores, model, options) if topics else None,
         summary=summarise(document, scores, model, options) if summary else None,
         warnings=list(document.warnings), model=model.name, text=document.text if options.include_text else None,
+        sentences=rank_sentences(document, scores, model, options) if options.include_sentences else None,
+        removed=list(document.removed) if options.include_removed else None,
     )
 
 
@@ -85,10 +87,7 @@ def summarise(document: Document, scores: Scores, model: Model, options: Options
     Maximal marginal relevance (Carbonell & Goldstein 1998): a sentence's value is its salience less its likeness to
     those already chosen, times the redundancy weight that the model was tuned with.
     """
-    relevance = scores.salience.astype(np.float64)
-    if options.focus is not None:
-        about = scores.evidence[:, [topic.id for topic in model.topics].index(options.focus)]
-        relevance = np.sqrt(relevance * about)
+    relevance = _relevance(scores, model, options)
     budget = options.max_sentences or sentence_budget(len(document.text))
     own_length = options.max_sentences or options.max_chars or options.focus is not None
     floor = 0.0 if own_length else model.floor
@@ -97,6 +96,27 @@ def summarise(document: Document, scores: Scores, model: Model, options: Options
         chosen.sort()
     sentences = [SummarySentence(**_quote(document, i), rank_score=_round(relevance[i])) for i in chosen]
     return Summary(text="\n".join(sentence.text for sentence in sentences), sentences=sentences)
+
+
+def rank_sentences(document: Document, scores: Scores, model: Model, options: Options) -> list[Sentence]:
+    """All sentences in document order. The summary of n sentences holds those of rank 1 to n, since it is chosen greedily."""
+    relevance = _relevance(scores, model, options)
+    most = get_settings().max_summary_sentences
+    chosen = choose_sentences(document.sentence_texts(), relevance, most, model.redundancy)
+    ranks = {index: rank for rank, index in enumerate(chosen, 1)}
+    return [
+        Sentence(offset=s.start, length=s.end - s.start, rank_score=_round(relevance[i]), rank=ranks.get(i))
+        for i, s in enumerate(document.sentences)
+    ]
+
+
+def _relevance(scores: Scores, model: Model, options: Options) -> np.ndarray:
+    """How much a reader needs each sentence, to whom the topic in ``focus`` matters, if one does: float64 [sentences]."""
+    relevance = scores.salience.astype(np.float64)
+    if options.focus is None:
+        return relevance
+    about = scores.evidence[:, [topic.id for topic in model.topics].index(options.focus)]
+    return np.sqrt(relevance * about)
 
 
 def choose_sentences(

@@ -44,7 +44,8 @@ class Sentence(NamedTuple):
 class Document:
     """One document, ready for the model.
 
-    ``text`` is the body in its own script. ``warnings`` names what was removed or not read, as ``kind: count``.
+    ``text`` is the body in its own script. ``warnings`` names what was removed or not read, as ``kind: count``, and
+    ``removed`` quotes the lines among it that a reader of the source could see.
     """
 
     text: str
@@ -55,6 +56,7 @@ class Document:
     category: str = ""
     tags: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    removed: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def sentences(self) -> list[Sentence]:

@@ -31,7 +31,8 @@ _MESSAGES = {
 # What the endpoints that take a body take.
 BODIES = {
     "/v1/analyze": "application/json", "/v1/classify": "application/json", "/v1/summarize": "application/json",
-    "/v1/files": "multipart/form-data",
+    "/v1/files": "multipart/form-data", "/v1/corrections": "application/json",
+    "/v1/label-studio/export": "application/json", "/v1/label-studio/import": "application/json",
 }
 _LINGER_SECONDS = 5.0  # for which what a refused caller still sends is taken in, so that the answer reaches them
 _LARGE_BODY = 1 << 20  # bytes from which a body is looked through in a thread

@@ -55,7 +55,10 @@ _SITE_SUFFIX = re.compile(
 
 @dataclass
 class Extracted:
-    """Plain text in lines, what the page says of itself, and counts of what was removed, or is worth a warning else."""
+    """Plain text in lines, what the page says of itself, and counts of what was removed, or is worth a warning else.
+
+    ``dropped`` quotes what was removed, where it is text.
+    """
 
     text: str
     title: str = ""
@@ -65,6 +68,7 @@ class Extracted:
     tags: str = ""
     removed: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
+    dropped: list[str] = field(default_factory=list)
 
 
 def looks_like_html(text: str) -> bool:
@@ -88,6 +92,7 @@ def from_html(text: str, *, find_article: bool = True) -> Extracted:
         return result
     removed["images"] += len(root.css("img"))
     result.text, unseen = _walk(root, removed)
+    result.dropped += filter(None, (_flat(node) for node in unseen if _UNSEEN.get(node.tag, "navigation") == "navigation"))
     if find_article and is_page(text):
         for node in unseen:
             node.decompose()
@@ -198,6 +203,7 @@ def _article(tree: LexborHTMLParser, result: Extracted) -> None:
     if ours:
         # trafilatura drops short lines and tables inside the article: keep all between its first line and its last.
         result.removed["page_lines"] += len(lines) - (ours[-1] - ours[0] + 1)
+        result.dropped += lines[: ours[0]] + lines[ours[-1] + 1 :]
         result.text = "\n".join(lines[ours[0] : ours[-1] + 1])
     result.title = result.title or found.title or ""
     result.date = result.date or found.date or ""

@@ -25,7 +25,7 @@ from serving.noise_blocks import (
 )
 from serving.noise_rules import normal_date
 
-__all__ = ["LINK_CLOSE", "LINK_OPEN", "Cleaned", "clean", "normal_date"]
+__all__ = ["LINK_CLOSE", "LINK_OPEN", "Cleaned", "clean", "normal_date", "unmarked"]
 
 _HEAD_LINES = 12  # how far down a byline block reaches
 

@@ -8,29 +8,53 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from serving.corrections import (
+    CorrectionsRequest,
+    CorrectionsResponse,
+    ExportRequest,
+    ExportResponse,
+    ImportRequest,
+    ImportResponse,
+)
 from serving.http import BODIES
 from serving.schema import AnalyzeRequest, AnalyzeResponse, ErrorResponse, InfoResponse, Options, TopicsResponse
 
-_MODELS = (AnalyzeRequest, Options, AnalyzeResponse, ErrorResponse, TopicsResponse, InfoResponse)
+# What endpoints other than those on documents take and answer.
+_EXCHANGE = {
+    "/v1/corrections": (CorrectionsRequest, CorrectionsResponse),
+    "/v1/label-studio/export": (ExportRequest, ExportResponse),
+    "/v1/label-studio/import": (ImportRequest, ImportResponse),
+}
+_MODELS = (
+    AnalyzeRequest, Options, AnalyzeResponse, ErrorResponse, TopicsResponse, InfoResponse,
+    *(model for models in _EXCHANGE.values() for model in models),
+)
 _SUMMARIES = {
     "/v1/analyze": "Topics with their evidence, and a summary, of each document",
     "/v1/classify": "Topics with their evidence, of each document",
     "/v1/summarize": "An extractive summary of each document",
     "/v1/files": "Topics and summaries of uploaded files: documents, or zips of them",
+    "/v1/corrections": "Append corrected rows to the file that the service was started with, if it was",
+    "/v1/label-studio/export": "Analyses (with text) and labelled rows as Label Studio's tasks",
+    "/v1/label-studio/import": "Label Studio's annotated tasks as labelled rows, which training takes",
 }
 _ERRORS = {
     400: "The body is not JSON in UTF-8, or not a multipart form",
     401: "The service has a key, and the request does not carry it",
+    404: "The service was started without a file for corrections",
     408: "The body did not arrive in time",
     413: "The request is too large, or has too many documents",
     415: "The body is not of the type that the endpoint takes",
     422: "The JSON is not of the shape described here, or names a topic that the model does not know",
     429: "Too many documents are waiting, or the caller asks too often; Retry-After says when to try again",
     500: "The service failed; its log says where",
+    503: "The corrections can't be written: the disk or the file is full",
     504: "No answer in time",
 }
+_ON_DOCUMENTS = (400, 401, 408, 413, 415, 422, 429, 500, 504)
 _EXAMPLE = {"documents": [{"id": "1", "text": "市妇幼保健院启动免费产前基因筛查。全市孕妇均可参加。"}], "max_sentences": 2}
 
 
@@ -89,6 +113,8 @@ def _errors(*statuses: int) -> dict[str, Any]:
 
 
 def _post(path: str) -> dict[str, Any]:
+    if path in _EXCHANGE:
+        return _exchange(path, *_EXCHANGE[path])
     if BODIES[path] == "application/json":
         content: dict[str, Any] = {"schema": _ref("AnalyzeRequest"), "example": _EXAMPLE}
     else:
@@ -105,7 +131,17 @@ def _post(path: str) -> dict[str, Any]:
         "summary": _SUMMARIES[path],
         "requestBody": {"required": True, "content": {BODIES[path]: content}},
         "responses": {"200": _answer("Analyses and errors, each in the order of the request", _ref("AnalyzeResponse")),
-                      **_errors(*_ERRORS)},
+                      **_errors(*_ON_DOCUMENTS)},
+    }
+
+
+def _exchange(path: str, taken: type[BaseModel], answered: type[BaseModel]) -> dict[str, Any]:
+    statuses = [400, 401, 413, 415, 422, 500, *([404, 503] if path == "/v1/corrections" else [])]
+    return {
+        "operationId": "_".join(reversed(path.removeprefix("/v1/").replace("-", "_").split("/"))),
+        "summary": _SUMMARIES[path],
+        "requestBody": {"required": True, "content": {BODIES[path]: {"schema": _ref(taken.__name__)}}},
+        "responses": {"200": _answer(answered.__doc__ or "", _ref(answered.__name__)), **_errors(*statuses)},
     }
 
 

@@ -11,7 +11,7 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from serving import front_matter, mail, markup, noise
@@ -96,7 +96,8 @@ def _document(extracted: Extracted, meta: dict[str, str], title: str, id: str) -
     body, readings = remove_readings(extracted.text)
     removed["readings"] += readings
     stated = title or meta.get("title", "") or extracted.title
-    cleaned = noise.clean(_split_lines(body), _one_line(remove_readings(stated)[0]))
+    lines = _split_lines(body)
+    cleaned = noise.clean(lines, _one_line(remove_readings(stated)[0]))
     removed.update(cleaned.removed)
     text = "\n".join(cleaned.lines)
     if not _WORD.search(text):
@@ -111,7 +112,21 @@ def _document(extracted: Extracted, meta: dict[str, str], title: str, id: str) -
         category=without_surrogates(meta.get("categories", "") or meta.get("category", "") or extracted.category),
         tags=tuple(tag for tag in re.split(r"[,，、;；\s]+", without_surrogates(tags)) if tag),
         warnings=tuple(f"{name}: {count}" for name, count in sorted(warnings.items())),
+        removed=tuple(without_surrogates(noise.unmarked(line)) for line in extracted.dropped) + tuple(_gone(lines, cleaned)),
     )
+
+
+def _gone(lines: list[str], cleaned: noise.Cleaned) -> Iterator[str]:
+    """The lines that cleaning took out whole, but for the title, which stands elsewhere."""
+    left = Counter(cleaned.lines)
+    gone = []
+    for line in (noise.unmarked(line).strip("|｜ \t") for line in lines):
+        if left[line]:
+            left[line] -= 1
+        elif _WORD.search(line) and line != cleaned.title:
+            gone.append(line)
+    shortened = {line[:8] for line, count in left.items() if count}  # an advertisement hung on them, or an end mark
+    return (line for line in gone if line[:8] not in shortened)
 
 
 def kind_of(data: bytes, format: str = "auto") -> str:

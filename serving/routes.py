@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,16 +20,18 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from serving import archive, openapi
+from serving import archive, corrections, openapi
 from serving.http import fail
 from serving.metrics import render
-from serving.reading import FILES, kind_of
+from serving.reading import FILES, kind_of, read
 from serving.schema import InfoResponse, Options, TopicDescription, TopicsResponse
-from serving.settings import get_settings
+from serving.settings import ROOT, get_settings
 
 settings = get_settings()
 PAGE = Path(__file__).parent / "page"
-_PAGE_FILES = {"app.js": "text/javascript", "style.css": "text/css"}
+_PAGE_FILES = {file.name: file for file in PAGE.iterdir() if file.suffix in (".js", ".css")}
+_MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
+_SEEDS = {file.name: file for file in sorted((ROOT / "seeds").glob("*.txt"))}
 # The browser itself sees to it that the page loads nothing from elsewhere.
 _POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -54,11 +57,31 @@ async def index(request: Request) -> Response:
 
 
 async def page_file(request: Request) -> Response:
-    """The page's script and style."""
-    name = request.path_params["name"]
-    if name not in _PAGE_FILES:
+    """A script or a style of the page."""
+    file = _PAGE_FILES.get(request.path_params["name"])
+    if file is None:
         raise HTTPException(404)
-    return FileResponse(PAGE / name, media_type=_PAGE_FILES[name], headers={"Content-Security-Policy": _POLICY})
+    headers = {"Cache-Control": "no-cache", "Content-Security-Policy": _POLICY}
+    return FileResponse(file, media_type=_MEDIA_TYPES[file.suffix], headers=headers)
+
+
+async def seeds(request: Request) -> Response:
+    """The example documents that the page offers: names, and titles or how they begin."""
+    return JSONResponse({"seeds": await asyncio.to_thread(_described_seeds)})
+
+
+@lru_cache(maxsize=1)
+def _described_seeds() -> list[dict[str, str]]:
+    documents = {name: read(file.read_bytes()) for name, file in _SEEDS.items()}
+    return [{"name": name, "title": d.title or d.sentence_texts()[0]} for name, d in documents.items()]
+
+
+async def seed(request: Request) -> Response:
+    """An example document, as it was found."""
+    file = _SEEDS.get(request.path_params["name"])
+    if file is None:
+        raise HTTPException(404)
+    return FileResponse(file, media_type="text/plain")
 
 
 async def topics(request: Request) -> Response:
@@ -73,8 +96,9 @@ async def info(request: Request) -> Response:
     service = bentoml.get_current_service()
     model = service.model
     return _json(InfoResponse(
-        model=model.name, single_label=model.single_label, window_tokens=model.windows.max_tokens,
-        metrics=model.config.get("metrics", {}), limits=settings.limits(), model_refused=service.switch.refused,
+        model=model.name, single_label=model.single_label, corrections=settings.corrections is not None,
+        window_tokens=model.windows.max_tokens, metrics=model.config.get("metrics", {}), limits=settings.limits(),
+        model_refused=service.switch.refused,
         versions={"python": platform.python_version(), **{n: version(n) for n in ("bentoml", "openvino", "tokenizers")}},
     ))
 
@@ -172,9 +196,9 @@ handlers: dict[Any, Any] = {HTTPException: on_http_error, BentoMLException: on_f
 site = Starlette(
     routes=[
         Route("/", index), Route("/page/{name}", page_file), Route("/docs.json", docs),
-        Route("/metrics", metrics),
+        Route("/metrics", metrics), Route("/seeds", seeds), Route("/seeds/{name}", seed),
         Route("/v1/topics", topics), Route("/v1/info", info),
-        Route("/v1/files", files, methods=["POST"]),
+        Route("/v1/files", files, methods=["POST"]), *corrections.routes,
     ],
     exception_handlers=handlers,
 )

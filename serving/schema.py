@@ -11,7 +11,7 @@ from serving.settings import get_settings
 
 settings = get_settings()
 # What users send: nothing is guessed, and what they sent is in no message.
-_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
 
 
 def _whole(value: object) -> object:
@@ -57,6 +57,15 @@ class Summary(BaseModel):
     sentences: list[SummarySentence]
 
 
+class Sentence(BaseModel):
+    """A sentence of the document; ``rank`` is its place, from 1 on, among those that a summary takes, the best first."""
+
+    offset: int
+    length: int
+    rank_score: float
+    rank: int | None
+
+
 def _no_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
@@ -81,6 +90,12 @@ class Analysis(_Answer):
     text: str | SkipJsonSchema[None] = Field(
         None, description="the cleaned text, with include_text", json_schema_extra=_no_default
     )
+    sentences: list[Sentence] | SkipJsonSchema[None] = Field(
+        None, description="all sentences, with include_sentences", json_schema_extra=_no_default
+    )
+    removed: list[str] | SkipJsonSchema[None] = Field(
+        None, description="the lines that reading took out, with include_removed", json_schema_extra=_no_default
+    )
 
 
 class DocumentError(BaseModel):
@@ -100,7 +115,7 @@ class AnalyzeResponse(BaseModel):
 class Options(BaseModel):
     """How documents are to be analysed."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     topics: list[str] | None = Field(None, description="consider only these topic ids", min_length=1)
     threshold: float | None = Field(None, ge=0, le=1, description="one threshold in place of each topic's own")
@@ -111,12 +126,16 @@ class Options(BaseModel):
     order: Literal["document", "rank"] = Field("document", description="order of the summary's sentences")
     focus: str | None = Field(None, description="a topic id: the summary is about it")
     include_text: bool = Field(False, description="return the cleaned text that the offsets refer to")
+    include_sentences: bool = Field(
+        False, description="return all sentences, with the order in which summaries of 1, 2, 3 … sentences take them"
+    )
+    include_removed: bool = Field(False, description="return the lines that were taken out while reading")
 
 
 class DocumentInput(BaseModel):
     """One document as it was found."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     id: str = Field("", max_length=settings.max_id_chars, description="copied to the answer; left out: its position")
     title: str = Field("", max_length=settings.max_title_chars, description="left out: taken from the document")
@@ -167,6 +186,7 @@ class InfoResponse(_Answer):
 
     model: str
     single_label: bool
+    corrections: bool = Field(description="whether /v1/corrections stores")
     window_tokens: int
     metrics: dict[str, Any] = Field(description="of the model, on the dev documents that chose its thresholds")
     limits: dict[str, int | float]

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     cors_origins: str = Field("", description="origins whose pages may call the service, with commas between; * for all")
     log_format: str = Field("text", pattern="^(text|json)$", description="one line of text or one JSON object a message")
 
+    # Corrections made on the page
+    corrections: Path | None = Field(None, description="JSONL file to which corrections are appended; none: not stored")
+    max_corrections_bytes: int = Field(1024**3, ge=1, description="size of that file from which nothing more is stored")
+    max_marked_sentences: int = Field(200, ge=1, description="key sentences of one correction, and evidence of one topic")
+
     # One forward pass
     max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass")
 
