@@ -107,11 +107,12 @@ class ImportResponse(BaseModel):
     errors: list[DocumentError]
 
 
-def check_file(path: Path) -> None:
-    """Raise OSError if corrections can't be stored in this file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab"):
-        pass
+def check_file() -> None:
+    """Raise OSError if corrections are to be stored in a file that can't be written."""
+    if settings.corrections is not None:
+        settings.corrections.parent.mkdir(parents=True, exist_ok=True)
+        with settings.corrections.open("ab"):
+            pass
 
 
 def append(path: Path, rows: list[dict[str, Any]], limit: int) -> None:
@@ -152,7 +153,7 @@ def _store(body: CorrectionsRequest, known: dict[str, str]) -> CorrectionsRespon
         if unknown := sorted(set(row.topics or []) - set(known)):
             raise InputError(f"rows.{number}: unknown topic '{unknown[0][:80]}'; this model knows: {', '.join(known)}")
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    rows = [{**row.model_dump(exclude_none=True), "time": now} for row in body.rows]
+    rows = [{**row.model_dump(exclude_defaults=True), "time": now} for row in body.rows]
     append(settings.corrections, rows, settings.max_corrections_bytes)
     return CorrectionsResponse(stored=len(rows))
 

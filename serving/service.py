@@ -15,7 +15,7 @@ import bentoml
 from bentoml._internal.utils.analytics.usage_stats import do_not_track
 from starlette.middleware.cors import CORSMiddleware
 
-from serving import connections, logs
+from serving import connections, corrections, logs
 from serving.access import ID_HEADER, AccessMiddleware
 from serving.analysis import UnknownTopicError, analyse, check_options
 from serving.batching import SCORED, OverloadedError
@@ -77,12 +77,16 @@ class Wenzhai:
     @bentoml.on_deployment
     @staticmethod
     def check_model() -> None:
-        """End ``bentoml serve`` at once if the model or the keys can't be read: a failing worker would be restarted for ever."""
+        """End ``bentoml serve`` at once if the model, the keys or the file for corrections can't be used: a worker that fails
+        would be restarted for ever."""
         try:
             Model.load(settings.model, threads=1)
             Keys(settings)
+            corrections.check_file()
         except (ModelError, KeysError) as error:
             raise SystemExit(f"wenzhai can't start: {error}") from None
+        except OSError as error:
+            raise SystemExit(f"wenzhai can't start: WENZHAI_CORRECTIONS={settings.corrections}: {error.strerror}") from None
 
     @bentoml.api(route="/v1/analyze")
     async def analyze(self, request: AnalyzeRequest, /) -> AnalyzeResponse:

@@ -45,7 +45,8 @@ def test_data_flows_one_way() -> None:
         "reading", "windows", "features", "lexicon", "calibration", "model", "schema", "analysis", "storage", "rows",
         "compression", "containers", "kinds", "members", "archive", "parts", "results", "progress", "provenance", "signatures",
         "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "logs", "metrics", "access",
-        "keys", "rate", "connections", "batching", "switching", "body", "http", "openapi", "routes", "service",
+        "keys", "rate", "connections", "batching", "switching", "body", "http", "label_studio", "corrections", "openapi",
+        "routes", "service",
     ]
     for path in (ROOT / "serving").glob("*.py"):
         if path.stem == "__init__":
