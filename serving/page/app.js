@@ -1,121 +1,205 @@
-"use strict";
-// Offsets count Unicode code points, so the text is handled as an array of them, not of UTF-16 units.
-const $ = (id) => document.getElementById(id);
-let current = null;
+// The page: what is entered goes to the service, what comes back is shown, and what is chosen changes the display.
 
-$("file").addEventListener("change", async () => {
-  const file = $("file").files[0];
-  if (!file) return;
-  const body = new FormData();
-  body.append("files", file);
-  body.append("options", JSON.stringify(options()));
-  await send("v1/files", { body });
-  $("file").value = ""; // so that the same file can be chosen again
-});
+import { analyse, ask, Problem } from "./api.js";
+import { paintArticle, renderArticle, renderRemoved } from "./article.js";
+import { attempt, say } from "./attempt.js";
+import { note } from "./basket.js";
+import { batchEntries, renderBatch, runBatch, saveBatch, showBatch, stopBatch } from "./batch.js";
+import { $, copy, options } from "./dom.js";
+import { Entry } from "./entry.js";
+import { pressTopic, renderEvidence, renderSummary, renderTopics } from "./findings.js";
+import { offerSeeds, takeInput } from "./input.js";
+import { labelling, marking, renderLabelling, takeCorrections } from "./labelling.js";
+import { describeWarning, language, switchLanguage, t, topicName, translate } from "./texts.js";
 
-$("form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const body = { documents: [{ text: $("text").value }], ...options() };
-  await send("v1/analyze", { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-});
+const settings = { threshold: null, sentences: null }; // null: each topic's own, and by the document's length
+const known = new Map(); // topic id -> {id, name, threshold}
+const places = new Map(); // topic id -> its number, from which its colour follows
+let info = null;
+let active = null; // the topic that is chosen
+let peeked = null; // the topic under the pointer or with the focus
 
-function options() {
-  const sentences = $("sentences").valueAsNumber;
-  return { include_text: true, ...(Number.isInteger(sentences) ? { max_sentences: sentences } : {}) };
-}
-
-async function send(address, request) {
-  const button = $("form").querySelector("button");
-  button.disabled = true;
-  say("分析中……");
-  try {
-    const key = $("key").value;
-    const headers = { ...request.headers, ...(key ? { Authorization: "Bearer " + key } : {}) };
-    const response = await fetch(address, { method: "POST", ...request, headers });
-    const answer = await response.json();
-    if (response.status === 401) $("key-row").hidden = false;
-    if (!response.ok) return say(explain(response.status, answer.error), true);
-    if (!answer.documents.length) return say(explain(200, answer.errors[0].error), true);
-    say("");
-    show(answer.documents[0]);
-  } catch (error) {
-    say("服务没有应答：" + error.message, true);
-  } finally {
-    button.disabled = false;
-  }
-}
-
-// The service speaks English; the reader of this page gets a Chinese sentence first.
-const REASONS = {
-  200: "这篇文档无法分析",
-  401: "服务需要密钥，请在下面填写后重试",
-  413: "内容太大，请分开提交",
-  422: "请求有误",
-  429: "服务正忙，请稍后再试",
-  504: "分析超时，请分开提交",
+const view = {
+  known,
+  get limits() { return info.limits; },
+  shown: (entry) => entry.topics(settings, known, info.single_label),
+  keys: (entry) => entry.keys(settings),
+  current: () => page.entry,
+  open: (entry) => show(entry, true),
+  arrived: (entry) => {
+    if (entry.source.row) entry.adopt(entry.source.row);
+    note(entry);
+  },
 };
+const page = { entry: null, view, show, refresh, choose, ready };
 
-function explain(status, error) {
-  return (REASONS[status] || "请求失败") + "（" + error + "）";
-}
-
-function say(text, isError = false) {
-  $("status").textContent = text;
-  $("status").className = isError ? "error" : "";
-  if (isError) $("result").hidden = true;
-}
-
-function show(analysis) {
-  current = analysis;
-  $("result").hidden = false;
-  $("title").textContent = analysis.title || "（无标题）";
-  $("topics").replaceChildren(...analysis.topics.map(topicItem));
-  if (!analysis.topics.length) $("topics").append(element("li", "没有主题达到阈值。"));
-  $("summary").replaceChildren(...analysis.summary.sentences.map((s) => element("li", s.text)));
-  $("warnings").replaceChildren(element("li", "模型 " + analysis.model), ...analysis.warnings.map((w) => element("li", w)));
-  paint([]);
-  $("result").scrollIntoView({ block: "start", behavior: "smooth" });
-}
-
-function topicItem(topic) {
-  const button = element("button", "");
-  button.type = "button";
-  button.className = "topic";
-  button.setAttribute("aria-pressed", "false");
-  const score = element("span", topic.score.toFixed(2));
-  score.className = "score";
-  button.append(element("b", topic.name), score, ...topic.evidence.slice(0, 1).map((e) => element("q", e.text)));
-  button.addEventListener("click", () => {
-    const chosen = button.getAttribute("aria-pressed") !== "true";
-    for (const other of $("topics").querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
-    button.setAttribute("aria-pressed", String(chosen));
-    paint(chosen ? topic.evidence : []);
-    $("body").querySelector("mark")?.scrollIntoView({ block: "center", behavior: "smooth" });
+async function ready() {
+  if (info) return;
+  const [topics, found] = await Promise.all([ask("v1/topics"), ask("v1/info")]);
+  topics.topics.forEach((topic, i) => {
+    known.set(topic.id, topic);
+    places.set(topic.id, i);
   });
-  const item = element("li", "");
-  item.append(button);
-  return item;
+  info = found;
 }
 
-function paint(evidence) {
-  const points = Array.from(current.text);
-  const kind = new Uint8Array(points.length);
-  for (const s of current.summary.sentences) kind.fill(1, s.offset, s.offset + s.length);
-  for (const e of evidence) for (let i = e.offset; i < e.offset + e.length; i++) kind[i] |= 2;
-  const parts = [];
-  for (let start = 0; start < points.length; ) {
-    let end = start;
-    while (end < points.length && kind[end] === kind[start]) end++;
-    const node = element(kind[start] & 2 ? "mark" : "span", points.slice(start, end).join(""));
-    if (kind[start] & 1) node.classList.add("in-summary");
-    parts.push(node);
-    start = end;
+const analyseOne = (source, name) => attempt(async () => {
+  await ready();
+  const { documents, errors } = await analyse(source, view.limits);
+  if (documents.length + errors.length > 1) { // a zip, or a mail with attachments
+    close();
+    showBatch(documents, errors, view);
+    return "";
   }
-  $("body").replaceChildren(...parts);
+  if (errors.length) throw new Problem("document", errors[0].error);
+  const entry = new Entry(source, name);
+  entry.set(documents[0]);
+  show(entry);
+  return t("done", view.shown(entry).length, view.keys(entry).length);
+});
+
+const analyseMany = (files) => attempt(async () => {
+  await ready();
+  close();
+  await runBatch(files.map((file) => ({ file })), view);
+});
+
+// ——— The document that is shown
+
+function show(entry, follow = false) {
+  page.entry = entry;
+  active = peeked = null;
+  $("input").classList.add("compact");
+  $("result").hidden = false;
+  renderArticle(entry);
+  refresh();
+  if (follow) $("title").focus();
 }
 
-function element(name, text) {
-  const node = document.createElement(name);
-  node.textContent = text;
-  return node;
+function close() {
+  page.entry = null;
+  $("result").hidden = true;
+  $("input").classList.add("compact");
 }
+
+const state = () => ({ entry: page.entry, shown: view.shown(page.entry), active, known, places, editing: labelling.editing });
+
+function refresh() {
+  const { entry } = page;
+  renderLabelling({ entry, view, stores: info?.corrections });
+  if (batchEntries().length) renderBatch(view);
+  if (!entry) return;
+  $("title").textContent = entry.title || t("untitled");
+  $("title").classList.toggle("untitled", !entry.title);
+  $("meta").textContent = t("meta", entry.characters, entry.sentences.length, entry.analysis.model);
+  renderRemoved(entry.analysis, describeWarning);
+  renderControls(entry);
+  renderTopics(state(), { peek, pin: (id) => choose(active === id ? null : id), remove: labelling.remove });
+  renderSummary(entry, view.keys(entry));
+  renderEvidence(state());
+  paint();
+}
+
+function renderControls(entry) {
+  const { threshold, sentences } = settings;
+  $("threshold").value = threshold ?? 0.5;
+  $("threshold-value").textContent = threshold?.toFixed(2) ?? t("ownValue");
+  $("threshold-own").hidden = threshold === null;
+  $("threshold").disabled = Boolean(entry.labels.topics);
+  $("length").max = Math.max(1, entry.longest);
+  $("length").value = sentences ?? view.keys(entry).length;
+  $("length-value").textContent = sentences ?? t("autoValue", view.keys(entry).length);
+  $("length-own").hidden = sentences === null;
+  $("length").disabled = $("focus").disabled = Boolean(entry.labels.keys);
+  const names = [...known.values()].map((topic) => [topic.id, topicName(topic, topic.id)]);
+  options($("focus"), [["", t("whole")], ...names], entry.focus);
+}
+
+function paint() {
+  const { entry } = page;
+  const one = peeked ?? active;
+  const proofs = (one ? [one] : view.shown(entry)).map((id) => ({
+    id, name: topicName(known.get(id), id), place: places.get(id) ?? 0, positions: entry.evidence(id),
+  }));
+  const keys = view.keys(entry);
+  paintArticle(keys, proofs, marking(entry, keys));
+}
+
+function peek(id) {
+  peeked = id;
+  paint();
+}
+
+function choose(id) {
+  active = id;
+  peeked = null;
+  pressTopic(active);
+  renderEvidence(state());
+  paint();
+  if (active) say(t("evidenceOf", topicName(known.get(active), active), page.entry.evidence(active).size));
+}
+
+// ——— Controls
+
+function slide(name, value) {
+  settings[name] = value;
+  refresh();
+}
+$("threshold").addEventListener("input", () => slide("threshold", $("threshold").valueAsNumber));
+$("threshold-own").addEventListener("click", () => slide("threshold", null));
+$("length").addEventListener("input", () => slide("sentences", $("length").valueAsNumber));
+$("length-own").addEventListener("click", () => slide("sentences", null));
+$("focus").addEventListener("change", () => {
+  const { entry } = page;
+  entry.focus = $("focus").value;
+  entry.focused = null;
+  if (!entry.focus) return refresh();
+  attempt(async () => { // which sentences do not repeat one another is the service's to say
+    const { focus } = entry;
+    const { documents } = await analyse(entry.source, view.limits, { focus });
+    if (entry.focus !== focus) return;
+    entry.focused = documents.find((found) => found.text === entry.analysis.text) ?? null;
+    refresh();
+  });
+});
+$("copy").addEventListener("click", async () => {
+  await copy(view.keys(page.entry).map((i) => page.entry.sentences[i]).join("\n"));
+  say(t("copied"));
+});
+$("print").addEventListener("click", () => window.print());
+$("batch-stop").addEventListener("click", () => {
+  stopBatch();
+  refresh();
+});
+$("batch-csv").addEventListener("click", () => saveBatch("csv", view));
+$("batch-jsonl").addEventListener("click", () => saveBatch("jsonl", view));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && active) choose(null);
+});
+
+// ——— Start
+
+function start() {
+  translate();
+  $("language").textContent = language() === "zh" ? "English" : "中文";
+  $("language").lang = language() === "zh" ? "en" : "zh-CN";
+  refresh();
+}
+$("language").addEventListener("click", () => {
+  switchLanguage();
+  start();
+});
+takeInput({
+  text: (text) => analyseOne({ text }, `page-${new Date().toISOString().slice(0, 19).replace(/\W/g, "")}`),
+  files: (files) => (files.length === 1 ? analyseOne({ file: files[0] }, files[0].name) : files.length && analyseMany(files)),
+  clear: () => {
+    stopBatch();
+    close();
+    $("input").classList.remove("compact");
+    $("problem").hidden = $("batch").hidden = true;
+    say("");
+  },
+});
+takeCorrections(page);
+start();
+offerSeeds().catch(() => {}); // a page without examples is a page still; the first analysis says what is wrong
