@@ -191,7 +191,11 @@ $("language").addEventListener("click", () => {
 });
 takeInput({
   text: (text) => analyseOne({ text }, `page-${new Date().toISOString().slice(0, 19).replace(/\W/g, "")}`),
-  files: (files) => (files.length === 1 ? analyseOne({ file: files[0] }, files[0].name) : files.length && analyseMany(files)),
+  files: (files) => {
+    if (files.length) $("text").value = ""; // which would not be what is shown below
+    if (files.length === 1) analyseOne({ file: files[0] }, files[0].name);
+    else if (files.length) analyseMany(files);
+  },
   clear: () => {
     stopBatch();
     close();

@@ -57,8 +57,9 @@ function markable(marking) {
   const body = $("body");
   body.classList.toggle("marking", Boolean(marking));
   if (!marking) {
-    if (!body.hasAttribute("role")) return;
-    for (const name of ["role", "aria-multiselectable"]) body.removeAttribute(name);
+    if (body.role === "article") return;
+    body.setAttribute("role", "article");
+    body.removeAttribute("aria-multiselectable");
     for (const span of spans) for (const name of ["role", "tabindex", "aria-selected"]) span.removeAttribute(name);
     body.setAttribute("aria-label", t("article"));
     return;

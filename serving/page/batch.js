@@ -34,7 +34,7 @@ export async function runBatch(sources, view) {
           throw error;
         }
       }
-      renderBatch(view);
+      settle(entry, view);
     }
   };
   try {
@@ -79,12 +79,22 @@ export function showBatch(documents, errors, view) {
 }
 
 export function renderBatch(view) {
+  $("batch-table").tBodies[0].replaceChildren(...entries.map((entry) => (entry.node = row(entry, view))));
+  count();
+}
+
+function settle(entry, view) {
+  if (!entries.includes(entry)) return renderBatch(view); // others took its place
+  entry.node.replaceWith((entry.node = row(entry, view)));
+  count();
+}
+
+function count() {
   const settled = entries.filter((entry) => entry.analysis || entry.problem).length;
   const bad = entries.filter((entry) => entry.problem).length;
   Object.assign($("batch-progress"), { max: entries.length, value: settled });
   $("batch-progress").hidden = settled === entries.length;
   $("batch-count").textContent = t("batchCount", settled, entries.length, bad);
-  $("batch-table").tBodies[0].replaceChildren(...entries.map((entry) => row(entry, view)));
 }
 
 function row(entry, view) {
@@ -103,7 +113,7 @@ function row(entry, view) {
   const topics = view.shown(entry).map((id) => topicName(view.known.get(id), id)).join(" · ") || "—";
   const node = element(
     "tr", {}, head, element("td", { textContent: topics }),
-    element("td", { textContent: view.keys(entry).map((i) => entry.sentences[i]).join("") }),
+    element("td", { className: "wide" }, element("div", { textContent: view.keys(entry).map((i) => entry.sentences[i]).join("") })),
     element("td", { className: "number", textContent: entry.characters }),
   );
   if (entry === view.current()) node.setAttribute("aria-current", "true");
