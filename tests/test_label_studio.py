@@ -5,12 +5,14 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_module
+from click.testing import CliRunner, Result
+from conftest import ROOT
 
 from serving.errors import InputError
 from serving.label_studio import labelling_config, to_row, to_rows, to_task
 from training.data import read_rows, read_topics
-from training.prepare import read_jsonl, write_jsonl
+from training.label_studio import main
+from training.prepare import write_jsonl
 
 TEXT = "𠮷林市启动产前基因筛查。费用由财政承担。\n市民可以在医院预约。"
 ROW = {
@@ -128,11 +130,17 @@ def test_the_configuration_names_every_topic() -> None:
     assert view.find("Text").get("value") == "$text"
 
 
+def command(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result
+
+
 def test_there_and_back_by_command(tmp_path: Path) -> None:
     tasks, config, back = tmp_path / "tasks.json", tmp_path / "config.xml", tmp_path / "back.jsonl"
-    run_module("training.label_studio", "export", WRITTEN, "--output", tasks, "--config", config)
+    command("export", WRITTEN, "--output", tasks, "--config", config)
     assert "genetic_screening" in config.read_text("utf-8")
-    run_module("training.label_studio", "import", tasks, "--output", back)
+    command("import", tasks, "--output", back)
     topics = read_topics(ROOT / "training" / "data" / "topics.yaml")
     ours, theirs = (read_rows(str(path), topics=topics) for path in (WRITTEN, back))
 
@@ -146,9 +154,7 @@ def test_there_and_back_by_command(tmp_path: Path) -> None:
 def test_the_command_says_what_it_left_out(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     write_jsonl(rows, [ROW, {**ROW, "key_sentences": ["别的话。"]}])
-    result = run_module("training.label_studio", "export", rows, "--output", tmp_path / "t.json", check=False)
-    assert result.returncode == 1 and "rows.jsonl:2" in result.stderr and "not in the text" in result.stderr
+    result = command("export", rows, "--output", tmp_path / "t.json", code=1)
+    assert "rows.jsonl:2" in result.stderr and "not in the text" in result.stderr
     assert len(json.loads((tmp_path / "t.json").read_text("utf-8"))) == 1
-    result = run_module("training.label_studio", "import", rows, "--output", tmp_path / "r.jsonl", check=False)
-    assert result.returncode == 1 and "not JSON" in result.stderr
-    assert read_jsonl(rows)[0] == ROW
+    assert "not JSON" in command("import", rows, "--output", tmp_path / "r.jsonl", code=1).stderr
