@@ -163,14 +163,16 @@ def test_files(page: Browser, tmp_path: Path) -> None:
     page.js(drop, "# 题目在此\n\n股权融资基金上市。")
     page.wait(lambda: page.text("#body") == "股权融资基金上市。")
     paste = """const data = new DataTransfer(); data.setData("text/plain", arguments[0]);
-        const text = document.getElementById("text"); text.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data})); text.value = arguments[0]"""
+        const text = document.getElementById("text");
+        text.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data})); text.value = arguments[0]"""
     page.js(paste, "天气音乐旅游。")
     page.wait(lambda: page.text("#body") == "天气音乐旅游。")
 
 
 def test_several_files_at_once(page: Browser, tiny_server: Server, tmp_path: Path) -> None:
     contents = {
-        "a.txt": "=1+1是一条基因筛查的消息。\n孕妇检测，\"采血\"。", "b.html": "<script>x</script>", "c.txt": "股权融资基金上市。",
+        "a.txt": "=1+1是一条基因筛查的消息。\n孕妇检测，\"采血\"。", "b.html": "<script>x</script>",
+        "c.txt": "股权融资基金上市。",
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content, "utf-8")
