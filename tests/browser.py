@@ -76,6 +76,10 @@ class Browser:
         self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
         element.click()
 
+    def press(self, *keys: str) -> None:
+        """Press keys, wherever the focus is."""
+        webdriver.ActionChains(self.driver).send_keys(*keys).perform()
+
     def js(self, code: str, *arguments: object) -> object:
         """Run a script."""
         return self.driver.execute_script(code, *arguments)

@@ -100,7 +100,7 @@ def test_a_topic_lights_up_its_evidence(page: Browser, tiny_server: Server) -> N
     assert other.get_attribute("aria-pressed") == "true" and marked(page) == evidence(analysis, topic)
     quotes = page.js("return [...document.querySelectorAll('#evidence .quote')].map((quote) => quote.firstChild.data)")
     assert sorted(quotes) == sorted(marked(page))
-    page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    page.press(Keys.ESCAPE)
     assert other.get_attribute("aria-pressed") == "false" and not page.shown("#evidence")
 
 
@@ -240,10 +240,10 @@ def test_a_key_a_busy_service_and_stored_corrections(chromium: Browser, tiny_mod
         chromium.open(server.url)
         chromium.analyse(TEXT)
         assert chromium.text("#problem strong") == "服务需要密钥" and chromium.js("return document.activeElement.id") == "key"
-        chromium.driver.switch_to.active_element.send_keys("wrong", Keys.ENTER)
+        chromium.press("wrong", Keys.ENTER)
         chromium.idle()
         assert chromium.shown("#key-form")
-        chromium.driver.switch_to.active_element.send_keys("secret", Keys.ENTER)
+        chromium.press("secret", Keys.ENTER)
         chromium.wait(lambda: chromium.text("#title") == "一条消息")
         assert not chromium.shown("#key-form") and not chromium.shown("#problem")
         stored = chromium.js("return [JSON.stringify(localStorage), document.cookie, location.href].join(' ')")
@@ -254,7 +254,7 @@ def test_a_key_a_busy_service_and_stored_corrections(chromium: Browser, tiny_mod
             chromium.idle()
         [row] = map(json.loads, file.read_text("utf-8").splitlines())
         assert row["title"] == "一条消息" and row["topics"] == shown_topics(chromium)
-        long = {"documents": [{"text": "孕妇基因筛查检测染色体。" * 15_000}] * 4}
+        long = {"documents": [{"text": "孕妇基因筛查检测染色体。" * 6_000}] * 2}
         with ThreadPoolExecutor() as pool:
             address, key = f"{server.url}/v1/analyze", {"Authorization": "Bearer secret"}
             busy = pool.submit(httpx.post, address, json=long, timeout=120, headers=key)
@@ -279,8 +279,7 @@ def test_a_hostile_document_runs_nothing(page: Browser, tmp_path: Path) -> None:
     (tmp_path / name).write_text(HOSTILE + "孕妇。", "utf-8")
     (tmp_path / "b.txt").write_text("# <img src=x onerror=window.hit=10>\n\n孕妇基因筛查。", "utf-8")
     page.analyse(HOSTILE)
-    assert "onerror=window.hit=6" in page.text("#body")
-    page.click("#removed summary")
+    assert "<img src=x onerror=window.hit=7>" in page.text("#body")  # as text
     page.upload(tmp_path / name, tmp_path / "b.txt")
     for position in range(2):
         page.click("#batch-table button", position)
@@ -318,33 +317,30 @@ def test_keys_alone_are_enough(page: Browser) -> None:
 
     def tab_to(selector: str) -> None:
         for _ in range(40):
-            page.driver.switch_to.active_element.send_keys(Keys.TAB)
+            page.press(Keys.TAB)
             if focused(selector):
                 return
         raise AssertionError(f"Tab does not lead to {selector}")
 
-    def press(*keys: str) -> None:
-        page.driver.switch_to.active_element.send_keys(*keys)
-
     tab_to("#text")
-    press("孕妇基因筛查检测染色体。天气音乐旅游。")
+    page.press("孕妇基因筛查检测染色体。天气音乐旅游。")
     tab_to("button.main")
-    press(Keys.ENTER)
+    page.press(Keys.ENTER)
     page.wait(lambda: page.find("#topics .chip"))
     page.idle()
     tab_to("#topics .chip")
     assert marked(page)
-    press(Keys.ENTER)
+    page.press(Keys.ENTER)
     assert focused("[aria-pressed=true]") and page.shown("#evidence")
     tab_to("#correct-toggle")
-    press(Keys.SPACE)
+    page.press(Keys.SPACE)
     tab_to("#body .s")
     before = page.texts("#summary li")
-    press(Keys.ARROW_DOWN)
-    press(Keys.SPACE)
+    page.press(Keys.ARROW_DOWN)
+    page.press(Keys.SPACE)
     assert focused("#body .s:nth-child(2)") and page.texts("#summary li") != before
     page.js("document.querySelector('#topics .remove').focus()")
-    press(Keys.ENTER)
+    page.press(Keys.ENTER)
     assert shown_topics(page) == [] and focused("#add-topic")
 
 

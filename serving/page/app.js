@@ -14,7 +14,6 @@ import { describeWarning, language, switchLanguage, t, topicName, translate } fr
 
 const settings = { threshold: null, sentences: null }; // null: each topic's own, and by the document's length
 const known = new Map(); // topic id -> {id, name, threshold}
-const places = new Map(); // topic id -> its number, from which its colour follows
 let info = null;
 let active = null; // the topic that is chosen
 let peeked = null; // the topic under the pointer or with the focus
@@ -36,20 +35,17 @@ const page = { entry: null, view, show, refresh, choose, ready };
 async function ready() {
   if (info) return;
   const [topics, found] = await Promise.all([ask("v1/topics"), ask("v1/info")]);
-  topics.topics.forEach((topic, i) => {
-    known.set(topic.id, topic);
-    places.set(topic.id, i);
-  });
+  for (const topic of topics.topics) known.set(topic.id, topic);
   info = found;
 }
 
 const analyseOne = (source, name) => attempt(async () => {
   await ready();
+  close(); // what was shown is not what is asked for now
   const { documents, errors } = await analyse(source, view.limits);
   if (documents.length + errors.length > 1) { // a zip, or a mail with attachments
-    close();
     showBatch(documents, errors, view);
-    return "";
+    return refresh();
   }
   if (errors.length) throw new Problem("document", errors[0].error);
   const entry = new Entry(source, name);
@@ -62,6 +58,7 @@ const analyseMany = (files) => attempt(async () => {
   await ready();
   close();
   await runBatch(files.map((file) => ({ file })), view);
+  refresh();
 });
 
 // ——— The document that is shown
@@ -82,7 +79,7 @@ function close() {
   $("input").classList.add("compact");
 }
 
-const state = () => ({ entry: page.entry, shown: view.shown(page.entry), active, known, places, editing: labelling.editing });
+const state = () => ({ entry: page.entry, shown: view.shown(page.entry), active, known, editing: labelling.editing });
 
 function refresh() {
   const { entry } = page;
@@ -119,7 +116,7 @@ function paint() {
   const { entry } = page;
   const one = peeked ?? active;
   const proofs = (one ? [one] : view.shown(entry)).map((id) => ({
-    id, name: topicName(known.get(id), id), place: places.get(id) ?? 0, positions: entry.evidence(id),
+    id, name: topicName(known.get(id), id), place: entry.place(id), positions: entry.evidence(id),
   }));
   const keys = view.keys(entry);
   paintArticle(keys, proofs, marking(entry, keys));
@@ -136,7 +133,7 @@ function choose(id) {
   pressTopic(active);
   renderEvidence(state());
   paint();
-  if (active) say(t("evidenceOf", topicName(known.get(active), active), page.entry.evidence(active).size));
+  $("spoken").textContent = active ? t("evidenceOf", topicName(known.get(active), active), page.entry.evidence(active).size) : "";
 }
 
 // ——— Controls

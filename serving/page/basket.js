@@ -16,11 +16,12 @@ export function note(entry) {
 const rows = () => [...corrected].map((entry) => entry.row());
 export const unsaved = () => corrected.size > 0 && jsonl(rows()) !== saved;
 
-export function renderBasket(stores) {
+export function renderBasket(stores, any) {
   $("correct-count").textContent = t("count", corrected.size);
   $("save-rows").disabled = !corrected.size;
   $("store-rows").disabled = !corrected.size;
   $("store-rows").hidden = !stores;
+  $("save-tasks").disabled = $("save-config").disabled = !any && !corrected.size;
 }
 
 export function saveRows() {

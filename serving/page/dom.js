@@ -40,8 +40,8 @@ export async function copy(text) {
   area.remove();
 }
 
-// Each topic keeps its colour; the golden angle sets neighbours far apart.
+// The golden angle sets the colours of neighbours far apart.
 export function tint(node, position) {
-  node.style.setProperty("--hue", String(Math.round(40 + position * 137.508) % 360));
+  node.style.setProperty("--hue", String(Math.round(95 + position * 137.508) % 360));
   return node;
 }

@@ -26,6 +26,8 @@ export class Entry {
     this.characters = points.length;
     const at = new Map(analysis.sentences.map((s, i) => [s.offset, i]));
     this.position = (quote) => at.get(quote.offset);
+    const places = new Map(analysis.topics.map((topic, i) => [topic.id, i]));
+    this.place = (topic) => places.get(topic) ?? places.size; // gives a topic its colour
     this.scores = new Map(analysis.topics.map((topic) => [topic.id, topic]));
   }
 

@@ -7,7 +7,7 @@ import { t, topicName } from "./texts.js";
 // Down, so that what is not certain does not read 1.00.
 const rounded = (score) => (Math.floor(score * 100) / 100).toFixed(2);
 
-// state: {entry, shown, active, known, places, editing}; on: {peek, pin, remove, add}
+// state: {entry, shown, active, known, editing}; on: {peek, pin, remove, add}
 export function renderTopics(state, on) {
   const chip = (id) => element("li", {}, chipButton(state, on, id), ...(state.editing ? [removeButton(state, on, id)] : []));
   $("topics").replaceChildren(...state.shown.map(chip));
@@ -22,7 +22,7 @@ function chipButton(state, on, id) {
   const score = state.entry.scores.get(id)?.score;
   const node = button("", () => on.pin(id), { className: "chip", "aria-pressed": String(state.active === id), title: id });
   node.dataset.topic = id;
-  tint(node, state.places.get(id) ?? 0);
+  tint(node, state.entry.place(id));
   node.append(element("span", { className: "name", textContent: topicName(state.known.get(id), id) }));
   if (score !== undefined) node.append(element("span", { className: "score", textContent: rounded(score) }));
   node.addEventListener("pointerenter", () => on.peek(id));
@@ -54,7 +54,7 @@ export function renderEvidence(state) {
     if (scores.has(i)) quote.append(element("span", { className: "score", textContent: rounded(scores.get(i)) }));
     return element("li", {}, quote);
   });
-  tint($("evidence"), state.places.get(active) ?? 0);
+  tint($("evidence"), entry.place(active));
   const list = positions.length ? element("ul", {}, ...items) : element("p", { className: "hint", textContent: t("noEvidence") });
   $("evidence").replaceChildren(heading, list);
 }

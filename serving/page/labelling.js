@@ -70,7 +70,7 @@ async function importLabels(file, page) {
 }
 
 export function renderLabelling({ entry, view, stores }) {
-  renderBasket(stores);
+  renderBasket(stores, entry || batchEntries().length);
   if (!entry) return;
   const shown = view.shown(entry);
   const names = [...view.known.values()].map((topic) => [topic.id, topicName(topic, topic.id)]);
