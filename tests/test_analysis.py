@@ -192,3 +192,16 @@ def test_parts_left_out() -> None:
     scores = Scores(np.float32([0.7, 0.4, 0.3]), np.float32(EVIDENCE), np.float32(SALIENCE))
     assert "summary" not in analyse(document, scores, model(), Options(), summary=False).model_dump()
     assert "topics" not in analyse(document, scores, model(), Options(), topics=False).model_dump()
+
+
+@pytest.mark.parametrize("focus", [None, "b"])
+def test_the_ranks_of_sentences_are_the_summaries_of_every_length(focus: str | None) -> None:
+    ranked = run(include_sentences=True, focus=focus).sentences
+    assert [TEXT[s.offset : s.offset + s.length] for s in ranked] == SENTENCES
+    for count in range(1, len(SENTENCES) + 1):
+        summary = run(max_sentences=count, focus=focus).summary
+        assert [s.offset for s in ranked if s.rank and s.rank <= count] == [s.offset for s in summary.sentences]
+        scores = {s.offset: s.rank_score for s in ranked}
+        assert all(scores[s.offset] == s.rank_score for s in summary.sentences)
+    assert ranked[4].rank is None or ranked[0].rank is None  # they say the same
+    assert run().sentences is None and run().removed is None

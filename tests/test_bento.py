@@ -70,6 +70,7 @@ def test_the_bento_builds_offline_and_serves(tiny_model: Path, tmp_path: Path) -
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, tree)
     shutil.copytree(ROOT / "serving", tree / "serving", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "seeds", tree / "seeds")
     shutil.copytree(tiny_model, tree / "models" / "default")
     environment = {
         **os.environ, "BENTOML_HOME": str(tmp_path / "bentoml"), "PIP_NO_INDEX": "1", "UV_OFFLINE": "1",
@@ -94,5 +95,6 @@ def test_the_bento_builds_offline_and_serves(tiny_model: Path, tmp_path: Path) -
         answer = httpx.post(f"{server.url}/v1/analyze", json={"documents": [{"text": "基因筛查。"}]}, timeout=30).json()
         assert answer["documents"][0]["model"].startswith("default@")
         assert "<form" in httpx.get(f"{server.url}/").text
+        assert len(httpx.get(f"{server.url}/seeds").json()["seeds"]) == 5
     finally:
         server.stop()

@@ -279,3 +279,16 @@ def test_any_bytes_are_a_document_or_a_reading_error(data: bytes) -> None:
         assert read(data).sentences
     except ReadingError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    "text, removed",
+    [
+        (f"{A}\n{B}", ()),
+        (f"# 一个标题在此\n\n{A}\n\n{B}(完)\n\n相关阅读\n\n今日天气\n\n昨日球赛", ("相关阅读", "今日天气", "昨日球赛")),
+        (f"<nav>首页 新闻</nav><p>{A}</p><script>x</script><p>{B}</p><footer>某某网</footer>", ("首页 新闻", "某某网")),
+        (f"{A}\n来源：某某日报\n{A}\n{B}\n", ("来源：某某日报",)),
+    ],
+)
+def test_lines_that_were_removed_are_quoted(text: str, removed: tuple[str, ...]) -> None:
+    assert read(text).removed == removed

@@ -1,5 +1,7 @@
 // Requests to the service, and what went wrong with them: Problem.status is 0 where there was no answer at all.
 
+import { storage } from "./dom.js";
+
 // One request brings all that the page shows; thresholds and summary lengths are then a matter of the browser.
 const EVERYTHING = { threshold: 0, include_text: true, include_sentences: true, include_removed: true };
 const KEY = "wenzhai-key";
@@ -12,10 +14,8 @@ export class Problem extends Error {
   }
 }
 
-export const key = {
-  get: () => sessionStorage.getItem(KEY) || "", // of this tab only, and gone with it
-  set: (value) => sessionStorage.setItem(KEY, value),
-};
+const memory = storage("sessionStorage"); // of this tab only, and gone with it
+export const key = { get: () => memory.getItem(KEY) || "", set: (value) => memory.setItem(KEY, value) };
 
 export async function ask(address, { body, signal, ...rest } = {}) {
   const headers = key.get() ? { Authorization: "Bearer " + key.get() } : {};

@@ -2,6 +2,16 @@
 
 export const $ = (id) => document.getElementById(id);
 
+// What is kept for the page: nothing beyond it where the browser forbids storing.
+export function storage(area) {
+  try {
+    return window[area];
+  } catch {
+    const kept = new Map();
+    return { getItem: (name) => kept.get(name) ?? null, setItem: (name, value) => kept.set(name, value) };
+  }
+}
+
 export function element(name, properties = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {

@@ -1,5 +1,7 @@
 // What the page says, in Chinese and in English, and what the service's kinds and statuses are called.
 
+import { storage } from "./dom.js";
+
 const ZH = {
   lead: "贴入或打开一篇文档，立即得到清理后的正文、主题与依据句，以及由原句组成的摘要。",
   input: "输入", document: "文档", analyse: "分析", openFiles: "打开文件……", clear: "清空", retry: "重试", stop: "停止",
@@ -123,7 +125,8 @@ const EN = {
 
 const LANGUAGES = { zh: ZH, en: EN };
 const STORED = "wenzhai-language";
-let current = localStorage.getItem(STORED) ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+const memory = storage("localStorage");
+let current = memory.getItem(STORED) ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
 
 export const language = () => current;
 export const t = (name, ...values) => {
@@ -133,7 +136,7 @@ export const t = (name, ...values) => {
 
 export function switchLanguage() {
   current = current === "zh" ? "en" : "zh";
-  localStorage.setItem(STORED, current);
+  memory.setItem(STORED, current);
 }
 
 // Fill in the fixed texts of the page.
