@@ -19,8 +19,8 @@ ID_HEADER = "X-Request-ID"
 _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 # Endpoints by path; all else is one in logs and metrics: what callers ask for is theirs, and there is no end to it.
 _ENDPOINTS = {
-    *(f"/v1/{name}" for name in ("analyze", "classify", "summarize", "files", "topics", "info")),
-    "/", "/docs.json", "/metrics", "/livez", "/healthz", "/readyz",
+    *(f"/v1/{name}" for name in ("analyze", "classify", "summarize", "files", "topics", "info", "corrections")),
+    "/v1/label-studio/export", "/v1/label-studio/import", "/", "/docs.json", "/metrics", "/livez", "/healthz", "/readyz",
 }
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _QUIET = {"/metrics", "/livez", "/healthz", "/readyz"}
@@ -37,7 +37,7 @@ logger = logging.getLogger("bentoml.access")
 
 def endpoint_of(path: str) -> str:
     """The endpoint as logs and metrics call it."""
-    return path if path in _ENDPOINTS else "/page" if path.startswith("/page/") else "other"
+    return path if path in _ENDPOINTS else "/page" if path.startswith(("/page/", "/seeds")) else "other"
 
 
 def address_of(client: tuple[str, int] | None) -> str:

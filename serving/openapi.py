@@ -136,7 +136,7 @@ def _post(path: str) -> dict[str, Any]:
 
 
 def _exchange(path: str, taken: type[BaseModel], answered: type[BaseModel]) -> dict[str, Any]:
-    statuses = [400, 401, 413, 415, 422, 500, *([404, 503] if path == "/v1/corrections" else [])]
+    statuses = [400, 401, 408, 413, 415, 422, 429, 500, *([404, 503] if path == "/v1/corrections" else [])]
     return {
         "operationId": "_".join(reversed(path.removeprefix("/v1/").replace("-", "_").split("/"))),
         "summary": _SUMMARIES[path],

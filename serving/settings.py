@@ -85,7 +85,7 @@ _LIMITS = (
     "max_documents", "max_document_chars", "max_request_bytes", "max_head_bytes", "max_json_depth", "receive_seconds",
     "send_seconds", "max_file_bytes", "max_upload_bytes", "max_unpack_ratio", "unpack_free_bytes", "convert_seconds",
     "convert_memory_bytes", "max_id_chars", "max_title_chars", "max_summary_sentences", "max_waiting_documents",
-    "request_timeout_seconds", "max_requests_per_minute",
+    "request_timeout_seconds", "max_requests_per_minute", "max_corrections_bytes", "max_marked_sentences",
 )
 
 

@@ -27,6 +27,7 @@ SETTINGS = {
     "receive_seconds": 1, "send_seconds": 1, "max_file_bytes": 1000, "max_upload_bytes": 2500, "max_unpack_ratio": 2,
     "unpack_free_bytes": 500, "convert_seconds": 0.02, "max_id_chars": 20, "max_title_chars": 30, "max_summary_sentences": 4,
     "max_waiting_documents": 3, "request_timeout_seconds": 3, "max_requests_per_minute": 30,
+    "max_corrections_bytes": 100, "max_marked_sentences": 2,
 }
 JSON = {"Content-Type": "application/json"}
 
@@ -38,7 +39,8 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     (folder / "slow_service.py").write_text(SLOW, "utf-8")
     environment = {f"WENZHAI_{name.upper()}": str(value) for name, value in SETTINGS.items()}
     started = Server(
-        tiny_model, folder, "slow_service:Wenzhai", PYTHONPATH=str(folder), GO=str(folder / "go"), **environment
+        tiny_model, folder, "slow_service:Wenzhai", PYTHONPATH=str(folder), GO=str(folder / "go"),
+        WENZHAI_CORRECTIONS=str(folder / "corrections.jsonl"), **environment,
     )
     started.wait()
     yield started
@@ -61,6 +63,10 @@ def post(server: Server, body: object, path: str = "analyze", **headers: str) ->
 
 def one(**document: object) -> dict:
     return {"documents": [{"text": TEXT, **document}]}
+
+
+def correction(server: Server, marked: int) -> httpx.Response:
+    return post(server, {"rows": [{"text": TEXT, "topics": [], "key_sentences": [TEXT] * marked}]}, "corrections")
 
 
 def files(server: Server, *contents: bytes, name: str = "a.txt") -> httpx.Response:
@@ -212,6 +218,8 @@ TABLE: dict[str, tuple[Callable[[Server], httpx.Response], int, str]] = {
     "max_waiting_documents": (crowd, 429, "busy: try again in 2 seconds"),
     "request_timeout_seconds": (late, 504, "no answer within 3 seconds"),
     "max_requests_per_minute": (often, 429, "more than 30 requests a minute"),
+    "max_marked_sentences": (lambda s: correction(s, 3), 422, "at most 2 items"),
+    "max_corrections_bytes": (lambda s: correction(s, 2), 503, "reached its limit of 100 bytes"),
 }
 
 
