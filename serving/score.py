@@ -83,7 +83,7 @@ def main(
             "format": kind, "rows": rows, "fields": vars(fields), "include_text": include_text,
             "skip_duplicates": skip_duplicates,
         }
-        run = Run(Inputs(names, fields), model, config["files"], Progress(output, kind, rows), options)
+        run = Run(Inputs(names, fields), model, config, Progress(output, kind, rows), options)
         with run.progress.alone():
             run.progress.begin(run.identity(), restart)
             code = run.score(engine, workers, threads or max(1, (os.cpu_count() or 1) // workers), address)
@@ -113,9 +113,9 @@ class Run:
     """
 
     def __init__(
-        self, inputs: Inputs, model: Path, hashes: dict[str, str], progress: Progress, options: dict[str, Any]
+        self, inputs: Inputs, model: Path, config: dict[str, Any], progress: Progress, options: dict[str, Any]
     ) -> None:
-        self.inputs, self.model, self.hashes, self.progress, self.options = inputs, model, hashes, progress, options
+        self.inputs, self.model, self.config, self.progress, self.options = inputs, model, config, progress, options
         self.versions = {name: _version(name) for name in _VERSIONS}
 
     def identity(self) -> dict[str, Any]:
@@ -169,10 +169,15 @@ class Run:
         return {
             "state": "running", "inputs": [printable(name) for name in self.inputs.names],
             "output": printable(self.progress.output), "options": self.options,
-            "model": {"folder": printable(str(self.model)), "sha256": self.hashes},
+            "model": {"folder": printable(str(self.model)), "sha256": self.config["files"], "topics": self._topics()},
             "versions": {"python": platform.python_version(), **self.versions},
             "runs": [*before, {"started": started.isoformat(timespec="seconds"), "workers": workers}],
         }
+
+    def _topics(self) -> list[dict[str, Any]]:
+        """The topics' names, and thresholds where a document may have several topics."""
+        keys = ("id", "name") if self.config["single_label"] else ("id", "name", "threshold")
+        return [{key: topic[key] for key in keys} for topic in self.config["topics"]]
 
     def _end(self, record: dict[str, Any], state: str, scored: int, clock: float) -> None:
         seconds = time.monotonic() - clock

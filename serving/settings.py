@@ -72,6 +72,15 @@ class Settings(BaseSettings):
     unpack_free_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes that may be unpacked whatever the ratio")
     part_documents: int = Field(128, ge=1, description="documents of one part of the results: what a stop can cost")
 
+    # The report
+    report_memory_bytes: int = Field(1024**3, ge=128 * 1024**2, description="memory of its tables; more goes to the disk")
+    report_examples: int = Field(3, ge=1, description="most telling documents shown of each topic")
+    report_near: int = Field(4, ge=1, description="documents shown of each topic whose score is nearest the threshold")
+    report_band: float = Field(0.05, gt=0, lt=1, description="how far above its threshold a score counts as near it")
+    report_rows: int = Field(50, ge=1, description="most rows of a table")
+    report_topics: int = Field(40, ge=1, description="most topics in one plot")
+    report_quote_chars: int = Field(400, ge=40, description="most characters shown of a quotation")
+
     # Answers
     evidence_sentences: int = Field(3, ge=1, description="most evidence sentences of one topic")
     max_summary_sentences: int = Field(20, ge=1, description="most a request may ask for")
