@@ -70,7 +70,6 @@ def build(archive: Archive, language: str) -> str:
     names = _names(archive, found["names"])
     shown = plots.shown_topics(order)
     matrix, own = plots.matrix(found["together"], shown)
-    documents = {row["topic"]: row["documents"] for row in found["topics"].rows}
     ignored = _ignored(archive)
     values: dict[str, Any] = {
         "f": found, "totals": totals, "names": names, "places": [printable(run.place) for run in archive.runs],
@@ -83,8 +82,7 @@ def build(archive: Archive, language: str) -> str:
         "place": plots.length_place(found["lengths_by_topic"]), "bands": plots.bands(texts),
         "score_rows": plots.score_rows(found["thresholds"], found["scores"], order),
         "guessed": not all(row["stated"] for row in found["thresholds"].rows), "band": settings.report_band,
-        "near": plots.grouped(found["near"], order, {row["topic"]: row["near"] for row in found["thresholds"].rows}),
-        "telling": plots.grouped(found["telling"], order, documents), "ignored": ignored,
+        "near": plots.grouped(found["near"], order), "telling": plots.grouped(found["telling"], order), "ignored": ignored,
         "ignored_kinds": ", ".join(f"{kind or '-'} {number(n)}" for kind, n in ignored.most_common()),
         "again": f"python -m serving.report {shlex.join(printable(run.place) for run in archive.runs)} --query '…'",
         "setup": archive.setup, "row_limit": settings.report_rows,

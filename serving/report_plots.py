@@ -135,13 +135,13 @@ def score_rows(thresholds: Figure, scores: Figure, order: Sequence[str]) -> list
     return [{**rows[topic], "parts": [(f"b{i}", n) for i, n in enumerate(parts[topic])]} for topic in order if topic in rows]
 
 
-def grouped(figure: Figure, order: Sequence[str], totals: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Documents by topic, in the order of topics, with how many there are in all; one quotation becomes a list."""
+def grouped(figure: Figure, order: Sequence[str]) -> list[dict[str, Any]]:
+    """Documents by topic, in the order of topics; one quotation becomes a list."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in figure.rows:
         quotes = row["evidence"] if isinstance(row["evidence"], list) else [row["evidence"]]
         groups.setdefault(row["topic"], []).append({"summary": None, **row, "evidence": quotes})
-    return [{"id": topic, "rows": groups[topic], "all": totals.get(topic, 0)} for topic in order if topic in groups]
+    return [{"id": topic, "rows": groups[topic]} for topic in order if topic in groups]
 
 
 def shown_topics(order: Sequence[str]) -> list[str]:

@@ -44,7 +44,8 @@ def test_data_flows_one_way() -> None:
         "markup", "noise", "titles", "pages", "paragraphs", "pdf", "docx", "converter", "conversion", "mail", "front_matter",
         "reading", "windows", "features", "lexicon", "calibration", "model", "schema", "analysis", "storage", "rows",
         "compression", "containers", "kinds", "members", "archive", "parts", "results", "progress", "provenance", "signatures",
-        "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "logs", "metrics", "access",
+        "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "report_sql",
+        "report_tables", "report_figures", "plots", "render", "report_plots", "report", "logs", "metrics", "access",
         "keys", "rate", "connections", "batching", "switching", "body", "http", "label_studio", "corrections", "openapi",
         "routes", "service",
     ]

@@ -16,11 +16,15 @@ for (const table of document.querySelectorAll("table:not(.matrix)")) {
   const body = table.tBodies[0];
   if (body.rows.length < 3) continue;
   for (const [column, head] of [...table.tHead.rows[0].cells].entries()) {
-    const button = document.createElement("button");
-    button.type = "button";
+    const button = document.createElement("span"); // of a real button Chromium prints nothing in heads that are repeated
+    button.role = "button";
+    button.tabIndex = 0;
     button.title = main.dataset.sort;
     button.append(...head.childNodes);
     head.append(button);
+    button.addEventListener("keydown", event => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); button.click(); }
+    });
     button.addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "descending" || (!head.hasAttribute("aria-sort") && !head.classList.contains("n"));
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
