@@ -1,6 +1,11 @@
 """Score a labelled file with a model folder, as the service would, and print a table a topic.
 
-    python -m training.evaluate --model DIR --data TEST [--json FILE]
+    python -m training.evaluate --model DIR --data TEST [--json FILE] [--report FILE.html [--unlabelled FILE]]
+                                [--predictions FILE.jsonl]
+
+--report writes a page for people to read: curves, calibration, confusions, the worst cases with their text, labels that are
+likely wrong, and which of the documents without labels (those of TEST, and of --unlabelled) to label next. --predictions
+writes a line a document with its labels, what the model gives and all scores, from which everything can be counted again.
 """
 
 from __future__ import annotations
@@ -13,46 +18,75 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
-from serving.analysis import choose_sentences, select_topics, sentence_budget
 from serving.document import Document
 from serving.model import Model, ModelError, read_config
-from serving.schema import Options
-from serving.settings import get_settings
+from serving.render import LANGUAGES
 from training.data import DataError, Row, Topic, try_rows
-from training.examples import key_labels, read_documents, readable
-from training.metrics import key_sentence_f1, summary_rouge, topic_metrics
-
-_GROUP = 64  # documents scored together
+from training.evaluation_page import build
+from training.examples import read_documents, readable
+from training.judge import Judged, figures_of, judge
+from training.prepare import write_jsonl
 
 
 @click.command(help=__doc__)
 @click.option("--model", required=True, type=click.Path(path_type=Path), help="Model folder.")
 @click.option("--data", required=True, help="Labelled rows, as for training.train.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here too.")
-def main(model: Path, data: str, json_file: Path | None) -> None:
+@click.option("--report", "report_file", type=click.Path(path_type=Path), help="Write a page to read here.")
+@click.option("--language", default="zh", show_default=True, type=click.Choice(LANGUAGES), help="Of that page.")
+@click.option("--unlabelled", help="Rows with text alone, of which the page names those to label next.")
+@click.option("--predictions", type=click.Path(path_type=Path), help="Write what the model says of each document here.")
+def main(
+    model: Path, data: str, json_file: Path | None, report_file: Path | None, language: str, unlabelled: str | None,
+    predictions: Path | None,
+) -> None:
     """Command line."""
     try:
+        if unlabelled and not report_file:
+            raise click.UsageError("--unlabelled: the report says what to label next; name one with --report")
         config = read_config(model)
         topics = [Topic(topic["id"], topic["name"]) for topic in config["topics"]]
         reading = try_rows(data, single_label=config["single_label"], topics=topics)
         documents = readable(reading, progress=True)
-        if reading.problems:
-            raise DataError(reading.problems)
-        figures = evaluate(model, reading.rows, documents, progress=True)
+        bare = try_rows(unlabelled, labelled=False) if unlabelled else None
+        pool = readable(bare, progress=True) if bare else {}
+        problems = [*reading.problems, *(bare.problems if bare else ())]
+        if problems:
+            raise DataError(problems)
+        loaded = Model.load(model, threads=_threads())
+        judged = judge(loaded, reading.rows, documents, progress=True)
+        figures = figures_of(loaded, judged)
+        if report_file:
+            others = judge(loaded, bare.rows, pool, progress=True) if bare else []
+            _write(report_file, build(loaded, judged, others, figures, data, language))
+        if json_file:
+            _write(json_file, json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
+        if predictions:
+            predictions.parent.mkdir(parents=True, exist_ok=True)
+            write_jsonl(predictions, (_line(one, loaded) for one in judged))
     except DataError as error:
         click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
         sys.exit(2)
-    except ModelError as error:
+    except (ModelError, OSError) as error:
         raise click.ClickException(str(error)) from error
     print_table(figures)
-    if json_file:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+
+
+def _line(one: Judged, model: Model) -> dict[str, Any]:
+    ids = [topic.id for topic in model.topics]
+    return {
+        "where": one.row.where, "id": one.row.id, "topics": one.row.topics,
+        "given": [topic for topic, given in zip(ids, one.given) if given],
+        "scores": {topic: round(float(score), 6) for topic, score in zip(ids, one.scores)},
+    }
 
 
 def _threads() -> int:
@@ -70,38 +104,9 @@ def evaluate(
         DataError: of ``read_documents``.
     """
     documents = read_documents(rows) if documents is None else documents
-    rows = [row for row in rows if row.where in documents]
     if isinstance(model, Path):
         model = Model.load(model, threads=_threads())
-    ids = [topic.id for topic in model.topics]
-    truth, scores, decided, gold, chosen, references, summaries = [], [], [], [], [], [], []
-    bar = tqdm(total=len(rows), desc="evaluating", unit="doc", disable=not progress, mininterval=1)
-    for start in range(0, len(rows), _GROUP):
-        kept = rows[start : start + _GROUP]
-        group = [documents[row.where] for row in kept]
-        for document, row, result in zip(group, kept, model.score(group, get_settings().max_batch_tokens)):
-            if row.topics is not None and ids:
-                given = {topic.id for topic in select_topics(document, result, model, Options())}
-                truth.append([topic in row.topics for topic in ids])
-                decided.append([topic in given for topic in ids])
-                scores.append(result.topics)
-            marked = key_labels(document, row)
-            sentences = document.sentence_texts()
-            budget = sentence_budget(len(document.text))
-            picked = choose_sentences(sentences, result.salience, budget, model.redundancy, floor=model.floor)
-            gold.append(set(np.flatnonzero(marked).tolist()) if row.key_sentences else set())
-            chosen.append(set(picked))
-            references.append(row.summary or "\n".join(row.key_sentences or ()))
-            summaries.append("\n".join(sentences[i] for i in sorted(picked)))
-        bar.update(len(kept))
-    bar.close()
-    figures: dict[str, Any] = dict.fromkeys(
-        ("n", "micro_f1", "macro_f1", "exact_match", "accuracy", "map", "ece", "per_topic")
-    )
-    if truth:
-        figures.update(topic_metrics(np.array(truth, int), np.array(scores), np.array(decided, int), ids, model.single_label))
-    figures.update(n=len(rows), key_sentence_f1=key_sentence_f1(gold, chosen), **summary_rouge(references, summaries))
-    return {"model": model.name, **figures}
+    return figures_of(model, judge(model, rows, documents, progress))
 
 
 def print_table(figures: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from training.rouge import rouge
 
-_BINS = 10
+BINS = 10
 
 
 def topic_metrics(
@@ -50,10 +50,10 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def expected_calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:
     """Mean gap between score and share of positives over ten bins of equal width (Guo et al. 2017), over all cells."""
     flat_truth, flat_scores = truth.ravel(), scores.ravel()
-    bins = np.minimum((flat_scores * _BINS).astype(int), _BINS - 1)
+    bins = np.minimum((flat_scores * BINS).astype(int), BINS - 1)
     gaps = [
         abs(flat_truth[bins == b].mean() - flat_scores[bins == b].mean()) * (bins == b).sum()
-        for b in range(_BINS)
+        for b in range(BINS)
         if (bins == b).any()
     ]
     return float(sum(gaps) / len(flat_truth))

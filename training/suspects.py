@@ -16,13 +16,13 @@ from pathlib import Path
 
 import click
 import numpy as np
-from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
 from serving.settings import ROOT
 from training.calibrate import fit_calibration
 from training.data import DataError, Topic, read_rows, topics_of
+from training.diagnosis import contradicted
 from training.examples import Example, make_examples, opening
 from training.lexicon import fit_lexicon, lexical_logits
 from training.network import load_encoder, window_config
@@ -92,13 +92,8 @@ def out_of_fold(examples: Sequence[Example], topics: int, vocabulary: int, speci
 def find_suspects(examples: Sequence[Example], topics: Sequence[Topic], probabilities: np.ndarray) -> list[Suspect]:
     """The labels that cleanlab finds contradicted, the least credible first."""
     truth = np.stack([example.topics for example in examples])
-    varied = np.flatnonzero((truth.min(axis=0) == 0) & (truth.max(axis=0) == 1))  # cleanlab refuses a topic of all documents
-    issues = np.zeros(truth.shape, dtype=bool)
-    if len(varied):
-        labels = [np.flatnonzero(row).tolist() for row in truth[:, varied]]
-        issues[:, varied] = find_multilabel_issues_per_class(labels, probabilities[:, varied], n_jobs=1)
     found = []
-    for document, topic in zip(*np.nonzero(issues)):
+    for document, topic in zip(*np.nonzero(contradicted(truth, probabilities))):
         example, probability = examples[document], float(probabilities[document, topic])
         given = bool(example.topics[topic])
         found.append(Suspect(example.row.where, example.row.id, topics[topic].id, given, round(probability, 4)))
