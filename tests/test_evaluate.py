@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
-from conftest import make_rows
+from conftest import ROOT, make_rows, run_module
+from selectolax.lexbor import LexborHTMLParser
 from sklearn.metrics import f1_score
 
 from serving.model import Model
@@ -71,3 +74,83 @@ def test_problems_are_named_before_the_model_is_loaded(tiny_model: Path, tmp_pat
 def test_no_model(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--model", str(tmp_path), "--data", "x.jsonl"])
     assert result.exit_code == 1 and "there is no model in" in result.output
+
+
+def evaluated(model: Path, rows: list[dict], folder: Path, *options: object) -> LexborHTMLParser:
+    data, page = folder / "test.jsonl", folder / "pages" / "evaluation.html"
+    data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    arguments = ["--model", model, "--data", data, "--report", page, "--json", folder / "figures.json", *options]
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return LexborHTMLParser(page.read_text("utf-8"))
+
+
+def cells(page: LexborHTMLParser, name: str) -> list[list[str]]:
+    """The table behind a heading of the second level; topics by their ids."""
+    node = page.css_first(f"h2#{name}")
+    while (table := node.css_first("table") if node.tag == "div" else None) is None:
+        node = node.next
+        assert node is not None and node.tag != "h2", f"no table under {name}"
+    return [[(td.css_first("bdi.topic code") or td).text().strip() for td in row.css("td")] for row in table.css("tbody tr")]
+
+
+def test_the_page_agrees_with_the_figures_and_the_predictions(tiny_model: Path, tmp_path: Path) -> None:
+    rows = make_rows(60, seed=6)
+    for i in (4, 11, 30):  # labels that are wrong
+        rows[i]["topics"] = ["screening", "finance"] if not rows[i]["topics"] else []
+    predictions, bare = tmp_path / "said.jsonl", tmp_path / "bare.jsonl"
+    unlabelled = [{"id": f"new{row['id']}", "text": row["text"]} for row in make_rows(6, seed=9)]
+    bare.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in unlabelled), "utf-8")
+    page = evaluated(tiny_model, rows, tmp_path, "--predictions", predictions, "--unlabelled", bare)
+    figures = json.loads((tmp_path / "figures.json").read_text("utf-8"))
+    said = [json.loads(line) for line in predictions.read_text("utf-8").splitlines()]
+    assert len(said) == 60 and said[0].keys() == {"where", "id", "topics", "given", "scores"}
+    for row in cells(page, "topics"):
+        topic, counted = row[0], figures["per_topic"][row[0]]
+        assert row[1] == str(counted["support"]) and row[4] == f"{counted['f1']:.3f}"
+        missed = sum(topic in one["topics"] and topic not in one["given"] for one in said)
+        wrong = sum(topic not in one["topics"] and topic in one["given"] for one in said)
+        assert row[-3:-1] == [str(missed), str(wrong)]
+    wrong = {one["id"] for one in said if set(one["topics"]) != set(one["given"])}
+    listed = {node.text() for node in page.css("h2#mistakes ~ div td:first-child code")}
+    assert wrong >= {"4", "11", "30"} and wrong <= listed
+    suspects = {row[1].rsplit(":", 1)[1] for row in cells(page, "suspects")}
+    assert {"5", "12", "31"} <= suspects  # lines of the file
+    assert len(page.css("h2#curves ~ div.multiples svg")) == 2
+    assert all(row[1].startswith(str(bare)) for row in cells(page, "next"))
+    assert page.css_first("h2#worst ~ ul .body").text() in {row["text"] for row in rows}
+
+
+def test_the_page_of_a_single_label_model_in_english(tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = [row for row in make_rows(90, seed=2) if row["topics"]]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    run_module(
+        "training.train", "--data", data, "--output", tmp_path / "m", "--encoder", tiny_encoder, "--epochs", 1, "--single-label",
+        "--window", 64, "--device", "cpu",
+    )
+    page = evaluated(tmp_path / "m", rows[:30], tmp_path, "--language", "en")
+    heads = [th.text() for th in page.css("h2#topics ~ div thead")[0].css("th")]
+    assert "Threshold" not in heads and "accuracy" in page.css_first(".tiles").text()
+    assert "--unlabelled" in page.css_first("h2#next ~ p").text()
+
+
+def test_a_page_without_labels_of_topics(tiny_model: Path, tmp_path: Path) -> None:
+    rows = [{"text": row["text"], "summary": row["key_sentences"][0]} for row in make_rows(8, seed=4)]
+    page = evaluated(tiny_model, rows, tmp_path)
+    assert "没有主题标注" in page.css_first(".notes").text() and not page.css("h2#curves")
+    assert "ROUGE-1" in page.css_first(".tiles").text()
+
+
+def test_unlabelled_rows_are_for_the_page(tiny_model: Path) -> None:
+    result = CliRunner().invoke(main, ["--model", str(tiny_model), "--data", "x.jsonl", "--unlabelled", "y.jsonl"])
+    assert result.exit_code == 2 and "--report" in result.output
+
+
+def test_strings_are_complete_and_used() -> None:
+    folder = ROOT / "training" / "report_page"
+    strings = yaml.safe_load((folder / "strings.yaml").read_text("utf-8"))
+    code = (folder / "evaluation.html").read_text("utf-8") + (ROOT / "training" / "evaluation_page.py").read_text("utf-8")
+    for key, value in strings.items():
+        assert set(value) == {"zh", "en"}, key
+        assert re.search(rf"[\"']{key}[\"']", code) or key.startswith(("col_", "tile_")), key
