@@ -23,7 +23,7 @@ class UnknownTopicError(ValueError):
 def check_options(options: Options, model: Model) -> None:
     """Raise UnknownTopicError, with the topics that there are, if ``topics`` or ``focus`` names another."""
     known = [topic.id for topic in model.topics]
-    for name in [*(options.topics or []), *([options.focus] if options.focus else [])]:
+    for name in [*(options.topics or []), *([] if options.focus is None else [options.focus])]:
         if name not in known:
             raise UnknownTopicError(f"unknown topic '{name[:80]}'; this model knows: {', '.join(known)}")
 

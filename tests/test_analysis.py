@@ -74,6 +74,8 @@ def test_unknown_topics_are_named_with_those_there_are() -> None:
     for options in (Options(topics=["a", "x"]), Options(focus="x")):
         with pytest.raises(UnknownTopicError, match="unknown topic 'x'.*a, b, c"):
             check_options(options, model())
+    with pytest.raises(UnknownTopicError, match="unknown topic ''"):
+        check_options(Options(focus=""), model())
     check_options(Options(topics=["a"], focus="b"), model())
 
 
