@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serving import openapi, schema
 from serving.compression import PACKED
 from serving.containers import CONTAINERS
 from serving.reading import SUFFIXES
@@ -14,7 +15,7 @@ from serving.results import SCHEMAS
 from serving.rows import TABLES
 from serving.score import main as score
 from serving.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Server
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHIVES = (ROOT / "docs" / "archives.md").read_text("utf-8")
@@ -57,8 +58,39 @@ def test_warnings_of_reading() -> None:
     assert all(re.search(rf'"{name}"|{name}={name}', code) for name in named), named
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES[1:] if page.name != "http.md"], ids=lambda page: page.name)
 def test_python_in_docs_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for code in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
         exec(code, {})
+
+
+HTTP = (ROOT / "docs" / "http.md").read_text("utf-8")
+
+
+def first_column(marker: str) -> str:
+    table = HTTP.split(f"<!-- {marker} -->")[1].split("\n\n")[0]
+    return " ".join(line.split("|")[1] for line in table.splitlines()[3:])
+
+
+@pytest.mark.parametrize("name", ["DocumentInput", "Options", "Analysis"])
+def test_fields_of_requests_and_answers(name: str) -> None:
+    assert sorted(re.findall(r"`(\w+)`", first_column(f"fields:{name}"))) == sorted(getattr(schema, name).model_fields)
+
+
+def test_endpoints_and_statuses() -> None:
+    described = openapi.describe(["a"])["paths"]
+    there = {f"{method.upper()} {path}" for path, item in described.items() for method in item}
+    table = HTTP.split("| endpoint | what |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`((?:GET|POST) [^`]+)`", table)) == there
+    statuses = {status for item in described.values() for call in item.values() for status in call["responses"]} - {"200"}
+    of_all = {"404", "405", "431"}  # before any endpoint is reached
+    assert set(re.findall(r"\d{3}", first_column("statuses"))) == statuses | of_all
+
+
+@pytest.mark.shipped
+def test_python_clients(shipped_server: Server) -> None:
+    for code in re.findall(r"```python\n(.*?)```", HTTP, re.DOTALL):
+        names: dict = {}
+        exec(code.replace("http://127.0.0.1:3000", shipped_server.url), names)
+        assert names["answer"]["documents"]
