@@ -14,7 +14,7 @@ from serving.settings import get_settings
 
 LEAST_PAIRS = 3  # documents from which a pair of topics is no accident worth leaving out
 _BANDS = (0.5, 0.7, 0.9, 0.95)  # borders of the classes of scores that are told apart by colour
-_SIZES = 10  # clusters from which on their sizes share a column
+_SIZES = 10  # documents from which on clusters share a column
 
 
 def period_names(period: Period) -> dict[date, str]:
@@ -83,13 +83,10 @@ def pairs(figure: Figure, documents: int) -> list[dict[str, Any]]:
 
 def cluster_plot(figure: Figure, texts: Texts) -> Plot:
     """How many clusters are of each size; large ones share a column."""
-    largest = max(row["size"] for row in figure.rows)
-    names = [str(size) for size in range(2, min(largest, _SIZES) + 1)]
+    names = [*map(str, range(2, _SIZES)), texts("size_more", n=_SIZES)]
     values = [0] * len(names)
     for row in figure.rows:
         values[min(row["size"], _SIZES) - 2] += row["clusters"]
-    if largest > _SIZES:
-        names[-1] = texts("size_more", n=_SIZES)
     tips = [f"{name}: {number(value)} {texts('col_clusters')}" for name, value in zip(names, values)]
     return columns(texts("cluster_sizes"), names, [("second", values)], tips)
 

@@ -5,6 +5,7 @@ It is shown in the report, and runs in DuckDB as it is; so it is written to be r
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -143,9 +144,10 @@ def _errors(run: Run) -> str:
     if run.finished and ERRORS in set(folder.names()):
         source = f"read_json({quote(f'{place}/{ERRORS}')}, format = 'newline_delimited', columns = {_struct(_ERROR)})"
     elif any(name.startswith("done-") for name in folder.names(STATE)):
-        kind = f"STRUCT({', '.join(f'{name} VARCHAR' for name in _ERROR)})[]"
-        states = f"read_json({quote(f'{place}/{STATE}/done-*.json')}, columns = {_struct({'errors': kind})})"
-        source = f"(SELECT unnest(errors, recursive := true) FROM {states})"
+        # read_json would hold a buffer of 32 MB for each of these files, which do not end with a line's end.
+        form = json.dumps({"errors": [_ERROR]})
+        states = f"read_text({quote(f'{place}/{STATE}/done-*.json')})"
+        source = f"(SELECT unnest(from_json(content, {quote(form)}).errors, recursive := true) FROM {states})"
     else:
         source = f"(SELECT {', '.join(f'NULL::VARCHAR AS {name}' for name in _ERROR)}) WHERE false"
     return f"SELECT {quote(run.place)} AS run, {names} FROM {source}"

@@ -60,6 +60,7 @@ def open_archive(places: Sequence[str]) -> Iterator[Archive]:
         # Nothing may be fetched: the extensions that are needed come with the package.
         options: dict[str, Any] = {
             "autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": folder,
+            "preserve_insertion_order": False,
             "memory_limit": f"{get_settings().report_memory_bytes}B", "threads": min(_THREADS, os.cpu_count() or 1),
         }
         with duckdb.connect(f"{folder}/tables.duckdb", config=options) as connection:

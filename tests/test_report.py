@@ -213,10 +213,13 @@ def test_an_unfinished_run(tmp_path: Path) -> None:
     folder = scored(tmp_path / "scored", state="stopped")
     (folder / "errors.jsonl").unlink()
     (folder / ".progress").mkdir()
-    for number, errors in enumerate((ERRORS[:2], [])):
+    for number, errors in enumerate((ERRORS[:2], *[[]] * 11)):
         state = {"found": 5, "errors": errors, "topics": {"finance": 1}}
-        (folder / ".progress" / f"done-00000-00000{number}.json").write_text(json.dumps(state))
-    page = report(tmp_path, folder)
+        (folder / ".progress" / f"done-00000-{number:06d}.json").write_text(json.dumps(state))
+    # Memory must not grow with the parts: there may be thousands.
+    little = {"WENZHAI_REPORT_MEMORY_BYTES": str(128 * 1024**2)}
+    run_module("serving.report", folder, "--output", tmp_path / "report.html", **little)
+    page = LexborHTMLParser((tmp_path / "report.html").read_text("utf-8"))
     assert "评分尚未完成（状态：stopped）" in page.css_first(".notes").text()
     assert tiles(page)["文档"] == "9" and tiles(page)["错误"] == "2"
 

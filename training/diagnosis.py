@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_curve
 from training.metrics import BINS
 
 FEW = 20  # positives below which a topic's figures say little: a recall of 0.8 may then be anything from 0.58 to 0.92
-_CURVE_POINTS = 200
+_CURVE_POINTS = 500
 _SAME_TOPIC = 5  # most documents proposed for labelling for the sake of one topic
 
 
@@ -36,7 +36,7 @@ class Doubt(NamedTuple):
 
 def curve(truth: np.ndarray, scores: np.ndarray) -> list[tuple[float, float]]:
     """(recall, precision) of one topic at every threshold, recall falling; thinned out where there are very many."""
-    precision, recall, _ = precision_recall_curve(truth, scores)
+    precision, recall, _ = precision_recall_curve(truth, scores, drop_intermediate=True)
     step = max(1, len(recall) // _CURVE_POINTS)
     kept = sorted({*range(0, len(recall), step), len(recall) - 1})
     return [(float(recall[i]), float(precision[i])) for i in kept]
