@@ -32,15 +32,24 @@ class Work(Protocol):
 
 @contextlib.contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """A process inherits this, so that Ctrl-C at a terminal is the parent's to deal with, also while the child starts."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    """A process inherits this, so that Ctrl-C at a terminal is the parent's to deal with, also while the child starts.
+
+    The parent deals with it afterwards: a child that has not been told what to do would complain. Another of its threads
+    may take the signal although this one blocks it, so the handler waits too.
+    """
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():  # or Windows
         yield
         return
+    came: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def serve(connection: Connection, start: Callable[..., Work], arguments: Sequence[Any]) -> None:
