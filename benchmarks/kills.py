@@ -138,13 +138,13 @@ def _children(parent: int) -> list[int]:
 
 def _processes() -> list[tuple[int, int, int]]:
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended since
             continue
         if fields[0] != "Z":
-            found.append((int(stat.parent.name), int(fields[3]), int(fields[1])))
+            found.append((int(pid), int(fields[3]), int(fields[1])))
     return found
 
 

@@ -33,7 +33,14 @@ def worker_memory(server: Server) -> int:
     while found:
         ours.append(found.pop())
         found += parents.get(ours[-1], [])
-    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in ours) * os.sysconf("SC_PAGE_SIZE")
+    return sum(map(_resident_pages, ours)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _resident_pages(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:  # it has ended since
+        return 0
 
 
 def ok(server: Server) -> bool:
