@@ -7,6 +7,7 @@ centrality), given to the salience head beside the sentence's vector.
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from serving.document import Document

@@ -10,12 +10,16 @@ import json
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
+import bentoml
 from bentoml.exceptions import BentoMLException
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.body import Unread, media_type, read_body, replay, valid_unicode
+from serving.admission import TOKENS_PER_BYTE, TOKENS_PER_FILE_BYTE, OverloadedError
+from serving.body import Unread, media_type, read_body, valid_unicode
+from serving.disconnect import while_connected
+from serving.held import Held
 from serving.settings import Settings
 
 _MESSAGES = {
@@ -37,9 +41,11 @@ def fail(status: int, error: str, **more: Any) -> NoReturn:
     raise BentoMLException(error)
 
 
-def error_response(status: int, error: str, settings: Settings, **more: Any) -> JSONResponse:
-    """A response in the one shape; 429 and 503 say when to come back."""
-    headers = {"Retry-After": str(settings.retry_after_seconds)} if status in (429, 503) else {}
+def error_response(status: int, error: str, settings: Settings, *, retry_after: int = 0, **more: Any) -> JSONResponse:
+    """A response in the one shape; 429 and 503 say when to come back, ``retry_after`` seconds or the least that is set."""
+    headers = {"Retry-After": str(max(retry_after, settings.retry_after_seconds))} if status in (429, 503) else {}
+    if headers and settings.workers > 1:
+        headers["Connection"] = "close"  # who tries again connects anew, likely with a worker that has less to do
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"error": error, **more}, status, headers)
@@ -49,28 +55,38 @@ class RequestMiddleware:
     """Checks what comes in, and gives what goes wrong its one shape."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app, self.settings = app, settings
+        self.app, self.settings, self.held = app, settings, Held(settings.max_held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, here or in the application."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
-        refused = self._refuse(scope, headers)
+        with self.held.counted(receive) as receive:
+            await self._answer(scope, receive, send, headers)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
+        refused, body = self._refuse(scope, headers), None
         if refused is None and scope["method"] in ("POST", "PUT", "PATCH"):
-            body = await read_body(receive, self.settings.max_request_bytes)
+            try:
+                body = await read_body(receive, self.settings.max_request_bytes)
+            except OverloadedError as error:
+                refused = self._busy(error)
             if isinstance(body, bytes):
                 if media_type(headers) == "application/json":
                     body = valid_unicode(body)
-                receive = replay(body, receive)
-            else:
+            elif body is not None:
                 refused = self._too_large() if body is Unread.TOO_LARGE else self._cut_off()
         if refused is not None:
             return await refused(scope, receive, send)
         failure: dict[str, Any] = {}
         token = _failure.set(failure)
+        send = _Reshaper(send, scope, failure, self.settings)
         try:
-            await self.app(scope, receive, _Reshaper(send, scope, failure, self.settings))
+            if isinstance(body, bytes):
+                await while_connected(self.app, scope, body, receive, send)
+            else:
+                await self.app(scope, receive, send)
         finally:
             _failure.reset(token)
 
@@ -90,7 +106,16 @@ class RequestMiddleware:
             return error_response(415, f"send the header 'Content-Type: {BODIES[path]}' and a body of that type", self.settings)
         if headers.get("content-encoding", "identity").lower() != "identity":
             return error_response(415, "send the body uncompressed, without the header 'Content-Encoding'", self.settings)
+        size = int(length) if length.isdecimal() else 0
+        rate = TOKENS_PER_BYTE if BODIES[path] == "application/json" else TOKENS_PER_FILE_BYTE
+        try:  # before the body is read and parsed
+            bentoml.get_current_service().admission.check(size * rate)
+        except OverloadedError as error:
+            return self._busy(error)
         return None
+
+    def _busy(self, error: OverloadedError) -> JSONResponse:
+        return error_response(429, str(error), self.settings, retry_after=error.retry_after)
 
     def _cut_off(self) -> JSONResponse:
         return error_response(400, "the connection ended before the whole body had arrived: send it again", self.settings)

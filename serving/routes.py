@@ -19,6 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving import archive, openapi
+from serving.admission import TOKENS_PER_FILE_BYTE
 from serving.http import fail
 from serving.reading import FILES, kind_of
 from serving.schema import InfoResponse, Options, TopicDescription, TopicsResponse
@@ -70,7 +71,8 @@ async def info(request: Request) -> Response:
     """Model, limits and versions."""
     model = bentoml.get_current_service().model
     limits = ("max_documents", "max_document_chars", "max_request_bytes", "max_file_bytes", "max_upload_bytes", "max_id_chars",
-              "max_title_chars", "max_summary_sentences", "max_waiting_documents", "request_timeout_seconds")
+              "max_title_chars", "max_summary_sentences", "max_slowdown", "burst_seconds", "max_held_bytes",
+              "request_timeout_seconds")
     return _json(InfoResponse(
         model=model.name, single_label=model.single_label, window_tokens=model.windows.max_tokens,
         metrics=model.config.get("metrics", {}), limits={name: getattr(settings, name) for name in limits},
@@ -101,13 +103,14 @@ async def files(request: Request) -> Response:
             for item in error.errors(include_input=False, include_url=False)
         ]
         fail(422, f"{found[0]['field']}: {found[0]['problem']}", detail=found)
-    sources = await asyncio.to_thread(_unpack, uploads)
-    if isinstance(sources, str):
-        fail(413, f"{sources}: send fewer, or use python -m serving.score")
-    if not sources:
-        fail(422, f"there is no document in the upload: a zip's documents end in {', '.join(archive.DOCUMENT_SUFFIXES)}")
-    answer = await bentoml.get_current_service().answer(sources, options)
-    return _json(answer)
+    service = bentoml.get_current_service()
+    with service.place(sum(len(content) for _, content in uploads) * TOKENS_PER_FILE_BYTE) as place:
+        sources = await asyncio.to_thread(_unpack, uploads)
+        if isinstance(sources, str):
+            fail(413, f"{sources}: send fewer, or use python -m serving.score")
+        if not sources:
+            fail(422, f"there is no document in the upload: a zip's documents end in {', '.join(archive.DOCUMENT_SUFFIXES)}")
+        return _json(await service.answer(sources, options, place))
 
 
 async def _form(request: Request) -> tuple[list[tuple[str, bytes]], bytes]:

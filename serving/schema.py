@@ -169,5 +169,5 @@ class InfoResponse(BaseModel):
     single_label: bool
     window_tokens: int
     metrics: dict[str, Any] = Field(description="of the model, on the dev documents that chose its thresholds")
-    limits: dict[str, int]
+    limits: dict[str, int | float]
     versions: dict[str, str]

@@ -6,7 +6,6 @@ What belongs to a model (topics, thresholds, windows) stands in the model folder
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,11 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from serving.cores import cores
+
 ROOT = Path(__file__).resolve().parent.parent
+
+_STREAMS = 4  # forward passes at a time with which one Python process keeps up
 
 
 class Settings(BaseSettings):
@@ -23,8 +26,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WENZHAI_")
 
     model: Path = Field(ROOT / "models" / "default", description="model folder")
-    workers: int = Field(min(os.cpu_count() or 1, 4), ge=1, description="processes of the HTTP service")
-    threads: int = Field(1, ge=1, description="threads of one worker; workers x threads should not exceed the cores")
+    # One interpreter keeps up with several forward passes at a time, whose requests then share one queue and one copy of the
+    # weights; more cores than that need more processes, between which the kernel deals out connections unevenly.
+    workers: int = Field(-(-cores() // _STREAMS), ge=1, description="processes of the HTTP service")
+    streams: int = Field(
+        default_factory=lambda data: max(cores() // data["workers"], 1), ge=1, description="forward passes at a time in a worker"
+    )
+    threads: int = Field(1, ge=1, description="threads of one forward pass; more than one pays only where few ask")
     precision: str = Field("auto", pattern="^(auto|f32|bf16)$", description="arithmetic of the forward pass")
 
     # One request
@@ -39,13 +47,17 @@ class Settings(BaseSettings):
     max_title_chars: int = Field(1_000, ge=1)
 
     # Load
-    max_waiting_documents: int = Field(512, ge=1, description="documents waiting in one worker before 429")
+    max_slowdown: float = Field(3, ge=1, description="times as long as alone that a request may take beside others, else 429")
+    burst_seconds: float = Field(2, ge=0, description="seconds of work that may wait beyond that, unless it lasts")
+    max_held_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of request bodies at a time in a worker, else 429")
     request_timeout_seconds: int = Field(120, ge=1)
-    retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After with 429 and 503")
+    retry_after_seconds: int = Field(1, ge=1, description="least value of Retry-After with 429 and 503")
     api_key: str = Field("", description="when set, /v1/ requests need 'Authorization: Bearer KEY'")
 
     # One forward pass
-    max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass")
+    max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass, in archives")
+    # Nearly as fast as larger ones, and short enough for requests to take turns.
+    turn_tokens: int = Field(512, ge=128, description="padded tokens of one forward pass, in the service")
 
     # The batch command
     max_nested_bytes: int = Field(128 * 1024 * 1024, ge=1, description="bytes of an archive in an archive")
@@ -65,6 +77,7 @@ def get_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = (f"WENZHAI_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        found = [item for item in error.errors() if item["type"] != "default_factory_not_called"]  # it follows from another
+        wrong = (f"WENZHAI_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in found)
         sys.stderr.write(f"wenzhai can't start: {'; '.join(wrong)}\n")
         raise SystemExit(2) from None

@@ -1,0 +1,140 @@
+"""Who is taken in, by the work there is; speeds and times are made up, so that the machine's do not matter."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from serving.admission import Admission, OverloadedError, Place
+
+SPEED = 1_000.0  # tokens a second of a stream
+SHORT, LONG = 200, 20_000  # tokens: 0.2 s and, on two streams, 10 s
+
+
+class Desk:
+    """An admission with a clock of its own, and the requests that it has taken in."""
+
+    def __init__(self, streams: int = 2, burst: float = 0.0, slowdown: float = 3.0, timeout: float = 1_000.0) -> None:
+        self.now = 100.0
+        self.admission = Admission(streams, 500, slowdown, burst, timeout, clock=lambda: self.now)
+        for _ in range(200):
+            self.admission.measured(SPEED / 10, 0.1)
+        self.inside: list[tuple[ExitStack, Place]] = []
+
+    def come(self, tokens: float) -> bool:
+        stack = ExitStack()
+        try:
+            self.inside.append((stack, stack.enter_context(self.admission.admit(tokens))))
+        except OverloadedError:
+            return False
+        return True
+
+    def take_in(self, tokens: float, at_most: int = 100) -> int:
+        """How many of this size are taken in until one is refused."""
+        return next((count for count in range(at_most) if not self.come(tokens)), at_most)
+
+    def leave(self) -> None:
+        for stack, _ in self.inside:
+            stack.close()
+        self.inside.clear()
+
+
+def test_the_number_of_equals_keeps_each_within_the_slowdown() -> None:
+    assert Desk(streams=1).take_in(SHORT) == 3  # each takes three times as long as alone
+    assert Desk(streams=2).take_in(SHORT) == 5  # of which four share, with it, two streams for 0.5 s instead of 0.2
+    assert Desk(streams=2, slowdown=10).take_in(SHORT) == 19
+    assert Desk(streams=1).take_in(1) == 3  # the smallest takes a forward pass too
+
+
+def test_who_comes_alone_is_taken_in_whatever_it_is() -> None:
+    desk = Desk(timeout=5)
+    assert desk.come(10_000_000)
+    assert not desk.come(10_000_000)
+
+
+def test_what_is_left_counts_not_what_was() -> None:
+    desk = Desk()
+    assert desk.take_in(LONG) == 2
+    for _, place in desk.inside:
+        place.left = 100
+    assert desk.come(LONG)
+    desk = Desk()
+    assert desk.take_in(SHORT) == 5
+    for _, place in desk.inside:
+        place.left = 0  # scored, and being written down
+    assert desk.come(SHORT)
+
+
+@pytest.mark.parametrize("streams", [1, 2, 4])
+def test_long_ones_leave_places_for_short_ones_and_short_ones_let_long_ones_in(streams: int) -> None:
+    desk = Desk(streams)
+    assert desk.take_in(LONG) >= 1
+    assert desk.take_in(SHORT) >= 1 and not desk.come(LONG)  # one kind has a crowd, the other had its own places
+    desk = Desk(streams)
+    desk.take_in(SHORT)
+    assert desk.come(LONG)
+
+
+def test_a_burst_is_taken_in_but_a_queue_that_stands_is_not() -> None:
+    desk = Desk(burst=2.0)
+    assert desk.take_in(SHORT) == 21  # of 0.2 s each on two streams: the last waits two seconds
+    for stack, _ in desk.inside[5:]:
+        stack.close()
+    del desk.inside[5:]
+    assert not desk.come(SHORT), "once one was refused, only what keeps within the slowdown comes in"
+    desk.inside.pop()[0].close()
+    assert desk.come(SHORT)
+
+
+def test_idleness_ends_a_crowd() -> None:
+    desk = Desk(burst=2.0)
+    desk.take_in(SHORT)
+    desk.leave()
+    desk.now += 0.5
+    assert desk.take_in(SHORT) == 5
+    for _ in range(200):  # a moment of idleness now and then is no end
+        desk.leave()
+        desk.now += 0.01
+        desk.take_in(SHORT)
+        desk.now += 0.5
+    assert len(desk.inside) == 5
+    desk.leave()
+    desk.now += 1.1
+    assert desk.take_in(SHORT) == 21
+
+
+def test_a_crowd_of_long_ones_does_not_turn_short_ones_away() -> None:
+    desk = Desk(burst=2.0)
+    assert desk.take_in(LONG) == 2
+    assert desk.take_in(SHORT) > 10
+
+
+def test_come_back_when_what_waits_now_is_done() -> None:
+    desk = Desk(streams=1)
+    desk.take_in(LONG)
+    with pytest.raises(OverloadedError) as refused:
+        desk.admission.check(LONG)
+    assert refused.value.retry_after == 20  # 40 s of others' work, of which it may stand 20
+    assert "try again in 20 seconds" in str(refused.value)
+    for _ in range(200):
+        desk.admission.measured(SPEED / 10, 0.2)  # half as fast
+    with pytest.raises(OverloadedError) as refused:
+        desk.admission.check(LONG)
+    assert refused.value.retry_after == pytest.approx(40, abs=2)
+
+
+def test_nobody_is_taken_in_to_be_too_late() -> None:
+    desk = Desk(streams=1, timeout=30)
+    assert desk.come(LONG)
+    assert not desk.come(LONG), "it would take 40 s"
+    assert desk.come(SHORT)
+
+
+def test_a_refused_request_leaves_no_trace() -> None:
+    desk = Desk()
+    desk.take_in(SHORT)
+    before = desk.admission.waiting
+    assert not desk.come(SHORT) and desk.admission.waiting == before
+    desk.leave()
+    assert desk.admission.waiting == 0 and desk.take_in(SHORT) == 5
