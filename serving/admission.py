@@ -1,16 +1,17 @@
 """Whether a request is taken in, by the work that it is and the work that waits; if not, when to come back.
 
-Work is counted in tokens: estimated from a request's size when it comes, known once it is split. Under fair queueing the
-time that a request takes grows with what the others can still claim beside it: of each of them as much work as it has itself,
-or what that one has left. It is taken in if this makes it take at most ``max_slowdown`` times the time it would take alone.
+Work is counted in tokens: estimated from a request's size when it comes, known once it is split. Requests are of three
+kinds, short, medium and long, and the fair queue gives the kinds that are there equal shares of the work and within a kind each
+request an equal share. So how long a request will take is known when it comes: of the others of its kind each claims as much
+as it does itself, or what that one has left. It is taken in if it would take at most ``max_slowdown`` times as long as
+alone, or if there is no other of its kind: however many long ones come, there is a place for a short one, and the reverse.
 
 A burst is no overload: as long as they do not stand for ever, more may wait, up to ``burst_seconds``. The first request
-beyond that shows that the queue does stand, and from then on only the first rule holds, until requests have been few enough
-that the worker idles. (As in Maurer, "Fail at scale", ACM Queue 13(8), 2015, after Nichols and Jacobson's CoDel, "Controlling
-queue delay", ACM Queue 10(5), 2012; here a request is refused when it comes rather than after it has waited.)
+beyond that shows that the queue does stand, and from then on only the first rule holds for its kind, until there are so few
+that none is there at times. (As in Maurer, "Fail at scale", ACM Queue 13(8), 2015, after Nichols and Jacobson's CoDel,
+"Controlling queue delay", ACM Queue 10(5), 2012; here a request is refused when it comes rather than after it has waited.)
 
-Short and long requests are judged apart: the long ones may claim half of the slowdown, so that they leave places for short
-ones; and a crowd of one kind does not close the door on the other. All of it runs in the event loop's thread.
+All of it runs in the event loop's thread.
 """
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from prometheus_client import Counter, Gauge
+
+RUNNING = Gauge("wenzhai_running_requests", "Requests taken in and not yet answered", multiprocess_mode="livesum")
+REFUSED = Counter("wenzhai_refused_requests", "Requests refused because too much was waiting")
 TOKENS_PER_CHARACTER = 0.75  # of Chinese text, heads of windows included
 TOKENS_PER_BYTE = 0.25
 TOKENS_PER_FILE_BYTE = 0.03  # of PDF and DOCX, most of whose bytes are no text
-_LONG_SECONDS = 1.0  # that a request takes alone, from which it counts as long
+_MEDIUM, _LONG = 1, 16  # forward passes beyond which a request is no longer short, or medium
 _LEAST_TOKENS = 128  # of a request: a forward pass over fewer hardly takes less time
 _MEMORY = 0.95  # of earlier batches, at each further one, in the measured speed
-_REST_SECONDS = 1.0  # of idleness that end a crowd …
+_LATELY_SECONDS = 5.0  # for which a kind that comes now and then counts as there
+_REST_SECONDS = 5.0  # of idleness that end a crowd …
 _REST_SHARE = 0.05  # … beyond this share of all time
 
 
@@ -44,21 +50,26 @@ class Place:
     """A request that has been taken in; ``left`` tokens of it are still to be scored."""
 
     left: float
+    kind: Kind
 
 
-class _Kind:
+class Kind:
     """Requests of one kind, and whether they have been too many."""
 
-    def __init__(self, slack: float) -> None:
-        self.slack, self.crowded = slack, False
-        self._running, self._rest, self._seen = 0, 0.0, 0.0
+    def __init__(self) -> None:
+        self.crowded = False
+        self._running, self._rest, self._seen = 0, 0.0, -math.inf
 
     def look(self, now: float, more: int = 0) -> None:
         """Note the time, at which so many more requests run: an idle time long enough ends the crowd."""
-        elapsed, self._seen = now - self._seen, now
+        elapsed, self._seen = min(now - self._seen, _REST_SECONDS * 2), now
         self._rest = max(self._rest + elapsed * ((not self._running) - _REST_SHARE), 0.0)
         self.crowded = self.crowded and self._rest < _REST_SECONDS
         self._running += more
+
+    def there(self, now: float) -> bool:
+        """Whether one runs, or has come or gone lately."""
+        return self._running > 0 or now - self._seen < _LATELY_SECONDS
 
     def crowd(self) -> None:
         """One had to be refused."""
@@ -82,7 +93,7 @@ class Admission:
     ) -> None:
         self._streams, self._batch_tokens = streams, batch_tokens
         self._burst, self._timeout, self._clock = burst_seconds, timeout_seconds, clock
-        self._short, self._long = _Kind(max_slowdown - 1), _Kind((max_slowdown - 1) / 2)
+        self._slowdown, self._kinds = max_slowdown, (Kind(), Kind(), Kind())
         self._places: set[Place] = set()
         self._tokens, self._seconds = 5.0, 0.001  # a guess that the first batch outweighs
 
@@ -106,17 +117,20 @@ class Admission:
         Raises:
             OverloadedError: it would not.
         """
-        if not self._places:
+        tokens, kind, now = max(tokens, _LEAST_TOKENS), self._kind(tokens), self._clock()
+        kind.look(now)
+        others = sum(
+            min(max(place.left, _LEAST_TOKENS), tokens) for place in self._places if place.kind is kind and place.left
+        )
+        if not others:
             return
-        tokens = max(tokens, _LEAST_TOKENS)
-        alone, kind = self._alone(tokens), self._kind(tokens)
-        kind.look(self._clock())
-        claims = (min(max(place.left, _LEAST_TOKENS), tokens) for place in self._places if place.left)
-        wait = sum(claims) / (self._streams * self.speed)
-        steady = min(kind.slack * alone, max(self._timeout - alone, 0.0))
-        if wait > (steady if kind.crowded else max(steady, self._burst)):
+        pace = self._streams * self.speed / sum(kind.there(now) for kind in self._kinds)
+        alone = tokens / min(max(tokens / self._batch_tokens, 1.0), self._streams) / self.speed
+        expected, bearable = (others + tokens) / pace, min(self._slowdown * alone, max(self._timeout, alone))
+        if expected > (bearable if kind.crowded else max(bearable, alone + self._burst)):
             kind.crowd()
-            raise OverloadedError(max(math.ceil(wait - steady), 1))
+            REFUSED.inc()
+            raise OverloadedError(max(math.ceil(min(expected - bearable, others / pace)), 1))
 
     @contextmanager
     def admit(self, tokens: float) -> Iterator[Place]:
@@ -126,19 +140,18 @@ class Admission:
             OverloadedError: it is refused.
         """
         self.check(tokens)
-        place, kind = Place(tokens), self._kind(tokens)
+        kind = self._kind(tokens)
+        place = Place(tokens, kind)
         kind.look(self._clock(), +1)
         self._places.add(place)
+        RUNNING.inc()
         try:
             yield place
         finally:
+            RUNNING.dec()
             self._places.remove(place)
             kind.look(self._clock(), -1)
 
-    def _alone(self, tokens: float) -> float:
-        """Seconds that it takes when nothing else runs."""
-        busy = min(max(tokens / self._batch_tokens, 1.0), self._streams)
-        return tokens / busy / self.speed
-
-    def _kind(self, tokens: float) -> _Kind:
-        return self._long if self._alone(tokens) > _LONG_SECONDS else self._short
+    def _kind(self, tokens: float) -> Kind:
+        passes = tokens / self._batch_tokens
+        return self._kinds[(passes > _MEDIUM) + (passes > _LONG)]

@@ -80,7 +80,9 @@ class Batcher:
         pieces = sorted(((job, window) for job in jobs for window in job.windows), key=lambda item: len(item[1].token_ids))
         place.left = float(sum(len(window.token_ids) for _, window in pieces))
         with self._changed:
-            flow = self._queue.add((_Piece(request, job, window), len(window.token_ids)) for job, window in pieces)
+            flow = self._queue.add(
+                ((_Piece(request, job, window), len(window.token_ids)) for job, window in pieces), place.kind
+            )
             self._changed.notify(len(self._threads))
         try:
             await request.done

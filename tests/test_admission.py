@@ -9,7 +9,7 @@ import pytest
 from serving.admission import Admission, OverloadedError, Place
 
 SPEED = 1_000.0  # tokens a second of a stream
-SHORT, LONG = 200, 20_000  # tokens: 0.2 s and, on two streams, 10 s
+SHORT, MEDIUM, LONG = 200, 2_000, 20_000  # tokens: alone on two streams 0.2, 1 and 10 seconds
 
 
 class Desk:
@@ -34,16 +34,17 @@ class Desk:
         """How many of this size are taken in until one is refused."""
         return next((count for count in range(at_most) if not self.come(tokens)), at_most)
 
-    def leave(self) -> None:
-        for stack, _ in self.inside:
+    def leave(self, stay: int = 0) -> None:
+        for stack, _ in self.inside[stay:]:
             stack.close()
-        self.inside.clear()
+        del self.inside[stay:]
 
 
 def test_the_number_of_equals_keeps_each_within_the_slowdown() -> None:
     assert Desk(streams=1).take_in(SHORT) == 3  # each takes three times as long as alone
-    assert Desk(streams=2).take_in(SHORT) == 5  # of which four share, with it, two streams for 0.5 s instead of 0.2
-    assert Desk(streams=2, slowdown=10).take_in(SHORT) == 19
+    assert Desk(streams=2).take_in(SHORT) == 6  # which alone keep one of two streams busy
+    assert Desk(streams=2).take_in(LONG) == 3  # which alone keep both busy
+    assert Desk(streams=2, slowdown=10).take_in(SHORT) == 20
     assert Desk(streams=1).take_in(1) == 3  # the smallest takes a forward pass too
 
 
@@ -55,35 +56,40 @@ def test_who_comes_alone_is_taken_in_whatever_it_is() -> None:
 
 def test_what_is_left_counts_not_what_was() -> None:
     desk = Desk()
-    assert desk.take_in(LONG) == 2
+    assert desk.take_in(LONG) == 3
     for _, place in desk.inside:
         place.left = 100
     assert desk.come(LONG)
     desk = Desk()
-    assert desk.take_in(SHORT) == 5
+    assert desk.take_in(SHORT) == 6
     for _, place in desk.inside:
         place.left = 0  # scored, and being written down
     assert desk.come(SHORT)
 
 
 @pytest.mark.parametrize("streams", [1, 2, 4])
-def test_long_ones_leave_places_for_short_ones_and_short_ones_let_long_ones_in(streams: int) -> None:
+@pytest.mark.parametrize("first", [SHORT, MEDIUM, LONG])
+def test_each_kind_has_a_place_however_many_there_are_of_another(streams: int, first: int) -> None:
     desk = Desk(streams)
-    assert desk.take_in(LONG) >= 1
-    assert desk.take_in(SHORT) >= 1 and not desk.come(LONG)  # one kind has a crowd, the other had its own places
-    desk = Desk(streams)
-    desk.take_in(SHORT)
-    assert desk.come(LONG)
+    desk.take_in(first)
+    assert not desk.come(first)
+    for other in {SHORT, MEDIUM, LONG} - {first}:
+        assert desk.come(other)
+
+
+def test_kinds_share_the_work_equally_so_each_takes_in_fewer_beside_the_others() -> None:
+    desk = Desk()
+    assert desk.come(LONG) and desk.come(MEDIUM)
+    assert desk.take_in(SHORT) == 2  # of a third of the work each gets half: 0.6 s in place of 0.2
+    assert not desk.come(LONG) and not desk.come(MEDIUM)
 
 
 def test_a_burst_is_taken_in_but_a_queue_that_stands_is_not() -> None:
     desk = Desk(burst=2.0)
-    assert desk.take_in(SHORT) == 21  # of 0.2 s each on two streams: the last waits two seconds
-    for stack, _ in desk.inside[5:]:
-        stack.close()
-    del desk.inside[5:]
+    assert desk.take_in(SHORT) == 22  # of 0.2 s each on two streams: the last waits two seconds
+    desk.leave(stay=6)
     assert not desk.come(SHORT), "once one was refused, only what keeps within the slowdown comes in"
-    desk.inside.pop()[0].close()
+    desk.leave(stay=5)
     assert desk.come(SHORT)
 
 
@@ -92,30 +98,30 @@ def test_idleness_ends_a_crowd() -> None:
     desk.take_in(SHORT)
     desk.leave()
     desk.now += 0.5
-    assert desk.take_in(SHORT) == 5
+    assert desk.take_in(SHORT) == 6
     for _ in range(200):  # a moment of idleness now and then is no end
         desk.leave()
         desk.now += 0.01
-        desk.take_in(SHORT)
+        assert desk.take_in(SHORT, at_most=6) == 6
         desk.now += 0.5
-    assert len(desk.inside) == 5
+    assert not desk.come(SHORT)
     desk.leave()
-    desk.now += 1.1
-    assert desk.take_in(SHORT) == 21
+    desk.now += 5.5
+    assert desk.take_in(SHORT) == 22
 
 
-def test_a_crowd_of_long_ones_does_not_turn_short_ones_away() -> None:
+def test_a_crowd_of_long_ones_does_not_make_short_ones_a_crowd() -> None:
     desk = Desk(burst=2.0)
-    assert desk.take_in(LONG) == 2
-    assert desk.take_in(SHORT) > 10
+    assert desk.take_in(LONG) == 3
+    assert desk.take_in(SHORT) == 11  # half of the work is theirs
 
 
-def test_come_back_when_what_waits_now_is_done() -> None:
+def test_come_back_when_there_will_be_a_place() -> None:
     desk = Desk(streams=1)
     desk.take_in(LONG)
     with pytest.raises(OverloadedError) as refused:
         desk.admission.check(LONG)
-    assert refused.value.retry_after == 20  # 40 s of others' work, of which it may stand 20
+    assert refused.value.retry_after == 20  # the four would take 80 seconds, and may take 60
     assert "try again in 20 seconds" in str(refused.value)
     for _ in range(200):
         desk.admission.measured(SPEED / 10, 0.2)  # half as fast
@@ -137,4 +143,4 @@ def test_a_refused_request_leaves_no_trace() -> None:
     before = desk.admission.waiting
     assert not desk.come(SHORT) and desk.admission.waiting == before
     desk.leave()
-    assert desk.admission.waiting == 0 and desk.take_in(SHORT) == 5
+    assert desk.admission.waiting == 0 and desk.take_in(SHORT) == 6
