@@ -1,10 +1,10 @@
 """Whether a request is taken in, by the work that it is and the work that waits; if not, when to come back.
 
 Work is counted in tokens: estimated from a request's size when it comes, known once it is split. Requests are of three
-kinds, short, medium and long, and the fair queue gives the kinds that are there equal shares of the work and within a kind each
-request an equal share. So how long a request will take is known when it comes: of the others of its kind each claims as much
-as it does itself, or what that one has left. It is taken in if it would take at most ``max_slowdown`` times as long as
-alone, or if there is no other of its kind: however many long ones come, there is a place for a short one, and the reverse.
+kinds, short, medium and long. The fair queue gives each kind a third of the work, or what the others leave of it, and within a
+kind each request an equal share. So how long a request will take is known when it comes: of the others of its kind each claims
+as much as it does itself, or what that one has left. It is taken in if it would take at most ``max_slowdown`` times as long
+as alone, or if there is no other of its kind: however many long ones come, there is a place for a short one, and the reverse.
 
 A burst is no overload: as long as they do not stand for ever, more may wait, up to ``burst_seconds``. The first request
 beyond that shows that the queue does stand, and from then on only the first rule holds for its kind, until there are so few
@@ -32,7 +32,7 @@ TOKENS_PER_FILE_BYTE = 0.03  # of PDF and DOCX, most of whose bytes are no text
 _MEDIUM, _LONG = 1, 16  # forward passes beyond which a request is no longer short, or medium
 _LEAST_TOKENS = 128  # of a request: a forward pass over fewer hardly takes less time
 _MEMORY = 0.95  # of earlier batches, at each further one, in the measured speed
-_LATELY_SECONDS = 5.0  # for which a kind that comes now and then counts as there
+_LATELY_SECONDS = 5.0  # over which the work of a kind is averaged
 _REST_SECONDS = 5.0  # of idleness that end a crowd …
 _REST_SHARE = 0.05  # … beyond this share of all time
 
@@ -57,19 +57,16 @@ class Kind:
     """Requests of one kind, and whether they have been too many."""
 
     def __init__(self) -> None:
-        self.crowded = False
-        self._running, self._rest, self._seen = 0, 0.0, -math.inf
+        self.crowded, self.done = False, 0.0  # tokens scored lately
+        self._running, self._rest, self._seen = 0, 0.0, 0.0
 
     def look(self, now: float, more: int = 0) -> None:
         """Note the time, at which so many more requests run: an idle time long enough ends the crowd."""
-        elapsed, self._seen = min(now - self._seen, _REST_SECONDS * 2), now
+        elapsed, self._seen = now - self._seen, now
+        self.done *= math.exp(-elapsed / _LATELY_SECONDS)
         self._rest = max(self._rest + elapsed * ((not self._running) - _REST_SHARE), 0.0)
         self.crowded = self.crowded and self._rest < _REST_SECONDS
         self._running += more
-
-    def there(self, now: float) -> bool:
-        """Whether one runs, or has come or gone lately."""
-        return self._running > 0 or now - self._seen < _LATELY_SECONDS
 
     def crowd(self) -> None:
         """One had to be refused."""
@@ -108,8 +105,13 @@ class Admission:
         return sum(place.left for place in self._places)
 
     def measured(self, tokens: float, seconds: float) -> None:
-        """A batch was scored."""
+        """A batch was scored in so long."""
         self._tokens, self._seconds = self._tokens * _MEMORY + tokens, self._seconds * _MEMORY + seconds
+
+    def book(self, place: Place, tokens: float) -> None:
+        """So much of a request was scored."""
+        place.left = max(place.left - tokens, 0.0)
+        place.kind.done += tokens
 
     def check(self, tokens: float) -> None:
         """Whether a request of so many tokens would be taken in now.
@@ -118,13 +120,16 @@ class Admission:
             OverloadedError: it would not.
         """
         tokens, kind, now = max(tokens, _LEAST_TOKENS), self._kind(tokens), self._clock()
-        kind.look(now)
+        for each in self._kinds:
+            each.look(now)
         others = sum(
             min(max(place.left, _LEAST_TOKENS), tokens) for place in self._places if place.kind is kind and place.left
         )
         if not others:
             return
-        pace = self._streams * self.speed / sum(kind.there(now) for kind in self._kinds)
+        capacity, share = self._streams * self.speed, 1 / len(self._kinds)
+        taken = sum(min(each.done / (capacity * _LATELY_SECONDS), share) for each in self._kinds if each is not kind)
+        pace = capacity * (1 - taken)
         alone = tokens / min(max(tokens / self._batch_tokens, 1.0), self._streams) / self.speed
         expected, bearable = (others + tokens) / pace, min(self._slowdown * alone, max(self._timeout, alone))
         if expected > (bearable if kind.crowded else max(bearable, alone + self._burst)):

@@ -150,8 +150,7 @@ class Batcher:
         self._admission.measured(sum(len(piece.window.token_ids) for piece in batch), seconds)
         for request, job, window in batch:
             request.left -= 1
-            if not request.done.done():
-                request.place.left -= len(window.token_ids)
+            self._admission.book(request.place, len(window.token_ids))
             if job in faults:
                 request.faults[job] = faults[job]
             if not request.left and not request.done.done():

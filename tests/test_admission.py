@@ -77,11 +77,19 @@ def test_each_kind_has_a_place_however_many_there_are_of_another(streams: int, f
         assert desk.come(other)
 
 
-def test_kinds_share_the_work_equally_so_each_takes_in_fewer_beside_the_others() -> None:
+def test_a_kind_counts_on_what_the_others_leave_but_on_a_third_at_least() -> None:
     desk = Desk()
     assert desk.come(LONG) and desk.come(MEDIUM)
+    assert desk.take_in(SHORT) == 6  # nothing has been scored of the others yet
+    desk.leave(stay=2)
+    for _, place in desk.inside:
+        desk.admission.book(place, 2 * SPEED * 5)  # five seconds of all streams
+        place.left = SHORT
     assert desk.take_in(SHORT) == 2  # of a third of the work each gets half: 0.6 s in place of 0.2
-    assert not desk.come(LONG) and not desk.come(MEDIUM)
+    assert desk.come(LONG), "as yet the short ones took little"
+    desk.now += 60
+    desk.leave(stay=2)
+    assert desk.take_in(SHORT) == 6
 
 
 def test_a_burst_is_taken_in_but_a_queue_that_stands_is_not() -> None:
@@ -113,7 +121,7 @@ def test_idleness_ends_a_crowd() -> None:
 def test_a_crowd_of_long_ones_does_not_make_short_ones_a_crowd() -> None:
     desk = Desk(burst=2.0)
     assert desk.take_in(LONG) == 3
-    assert desk.take_in(SHORT) == 11  # half of the work is theirs
+    assert desk.take_in(SHORT) == 22
 
 
 def test_come_back_when_there_will_be_a_place() -> None:

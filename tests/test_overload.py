@@ -120,7 +120,7 @@ def test_sigterm_answers_all_that_were_taken_in_and_nobody_else(slow: Callable[.
         server.process.send_signal(signal.SIGTERM)
         with pytest.raises(httpx.HTTPError):  # nothing new is taken
             while True:
-                httpx.get(f"{server.url}/healthz", timeout=SECONDS)
+                httpx.get(f"{server.url}/healthz", timeout=5)
         assert not any(answer.done() for answer in accepted)
         server.go()
         assert {answer.result().status_code for answer in accepted} == {200}
