@@ -169,13 +169,13 @@ def measure(served: Served, here: Here, texts: list[str], connections: int) -> d
     }
     draw = random.Random(2)
     for name, size in (("short", SHORT), ("medium", MEDIUM)):
-        slow, fast = asyncio.run(added(served.url, here, make_text(draw, size), 200))
+        slow, fast = asyncio.run(added(served.url, here, make_text(draw, size), min(len(texts), 200)))
         figures |= {
             f"{name} ({size} characters), p50 over HTTP, ms": statistics.median(slow),
             f"{name}, p50 in process, ms": statistics.median(fast),
             f"{name}, p50 added, ms": statistics.median(slow) - statistics.median(fast),
         }
-    for name, some in (("medium", [make_text(draw, MEDIUM) for _ in range(300)]), ("all sizes", texts)):
+    for name, some in (("medium", [make_text(draw, MEDIUM) for _ in texts]), ("all sizes", texts)):
         seconds, _ = asyncio.run(saturate(served.url, some, connections))
         took, refused = asyncio.run(arrive(served.url, some, len(some) / seconds / 2))
         p50, p99 = percentiles(took)

@@ -1,6 +1,6 @@
 """Overload: several times what the service can do, for a while, short and long documents mixed, some callers giving up.
 
-    python benchmarks/overload.py [--seconds 600] [--times 4] [--give-up 0.1] [--plot FILE.png] [--json FILE]
+    python benchmarks/overload.py [--seconds 600] [--times 4] [--give-up 0.1] [--quick] [--plot FILE.png] [--json FILE]
 
 First each size alone, one request at a time; then capacity, by callers that ask again as soon as they are answered; then
 requests that arrive at random (Poisson) at ``--times`` that rate whatever becomes of them, of which ``--give-up`` hang up
@@ -30,7 +30,7 @@ from benchmarks.served import Served, ask, connect, make_text, percentiles
 
 # name, characters, share of requests, how many are asked alone
 SIZES = (("short", 150, 0.85, 200), ("medium", 1_500, 0.12, 60), ("long", 20_000, 0.03, 12))
-CALLERS = 6  # that measure capacity
+CALLERS, CAPACITY_SECONDS = 6, 60  # that measure capacity
 GIVE_UP_SECONDS = 2.0  # within which those give up who do
 
 
@@ -59,8 +59,9 @@ class Run:
 class Load:
     """Requests of random sizes."""
 
-    def __init__(self, url: str, give_up: float) -> None:
+    def __init__(self, url: str, give_up: float, quick: bool) -> None:
         self._url, self._give_up, self._draw = url, give_up, random.Random(0)
+        self._part = 10 if quick else 1
         self._texts = {name: [make_text(self._draw, size) for _ in range(20)] for name, size, _, _ in SIZES}
 
     def text(self, size: str) -> str:
@@ -77,16 +78,16 @@ class Load:
         async with connect() as client:
             for name, _, _, count in SIZES:
                 took[name] = []
-                for _ in range(count + 2):
+                for _ in range(count // self._part + 3):
                     started = time.perf_counter()
                     await ask(client, self._url, self.text(name))
                     took[name].append((time.perf_counter() - started) * 1000)
-                del took[name][:2]
+                del took[name][:2]  # until it is warm
         return took
 
-    async def capacity(self, seconds: float) -> float:
+    async def capacity(self) -> float:
         """Requests a second that a few patient callers get answered."""
-        done, end = 0, time.perf_counter() + seconds
+        done, end = 0, time.perf_counter() + CAPACITY_SECONDS / self._part
 
         async def caller() -> None:
             nonlocal done
@@ -132,13 +133,13 @@ async def watch(served: Served, run: Run) -> None:
         await asyncio.sleep(0.5)
 
 
-async def perform(served: Served, seconds: float, times: float, give_up: float, capacity_seconds: float) -> Run:
-    """The whole course."""
-    load, run = Load(served.url, give_up), Run()
+async def perform(served: Served, load: Load, rate: float, seconds: float) -> Run:
+    """The whole course, at this many times capacity."""
+    run = Run()
     run.alone = await load.alone()
-    run.capacity = await load.capacity(capacity_seconds)
+    run.capacity = await load.capacity()
     watching = asyncio.create_task(watch(served, run))
-    await load.overload(times * run.capacity, seconds, run)
+    await load.overload(rate * run.capacity, seconds, run)
     watching.cancel()
     run.after = await load.alone()
     return run
@@ -216,17 +217,16 @@ def plot(run: Run, file: Path) -> None:
 @click.option("--seconds", default=600.0, show_default=True)
 @click.option("--times", default=4.0, show_default=True, help="What capacity is offered.")
 @click.option("--give-up", default=0.1, show_default=True, help="Share of callers that hang up.")
-@click.option("--capacity-seconds", default=30.0, show_default=True)
+@click.option("--quick", is_flag=True, help="A tenth of what precedes and follows the overload.")
 @click.option("--model", default=ROOT / "models" / "default", show_default="models/default", type=click.Path(path_type=Path))
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path))
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 def main(
-    seconds: float, times: float, give_up: float, capacity_seconds: float, model: Path, plot_file: Path | None,
-    json_file: Path | None,
+    seconds: float, times: float, give_up: float, quick: bool, model: Path, plot_file: Path | None, json_file: Path | None
 ) -> None:
     """Command line."""
     with Served(model) as served:
-        run = asyncio.run(perform(served, seconds, times, give_up, capacity_seconds))
+        run = asyncio.run(perform(served, Load(served.url, give_up, quick), times, seconds))
     figures = show(run, seconds)
     if json_file:
         json_file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")

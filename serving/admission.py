@@ -6,9 +6,9 @@ kind each request an equal share. So how long a request will take is known when 
 as much as it does itself, or what that one has left. It is taken in if it would take at most ``max_slowdown`` times as long
 as alone, or if there is no other of its kind: however many long ones come, there is a place for a short one, and the reverse.
 
-A burst is no overload: as long as they do not stand for ever, more may wait, up to ``burst_seconds``. The first request
-beyond that shows that the queue does stand, and from then on only the first rule holds for its kind, until there are so few
-that none is there at times. (As in Maurer, "Fail at scale", ACM Queue 13(8), 2015, after Nichols and Jacobson's CoDel,
+A burst is no overload: as long as they do not stand for ever, more may wait, up to ``burst_seconds`` of that third. The first
+request beyond that shows that the queue does stand, and from then on only the first rule holds for its kind, until there are
+so few that none is there at times. (As in Maurer, "Fail at scale", ACM Queue 13(8), 2015, after Nichols and Jacobson's CoDel,
 "Controlling queue delay", ACM Queue 10(5), 2012; here a request is refused when it comes rather than after it has waited.)
 
 All of it runs in the event loop's thread.
@@ -132,7 +132,8 @@ class Admission:
         pace = capacity * (1 - taken)
         alone = tokens / min(max(tokens / self._batch_tokens, 1.0), self._streams) / self.speed
         expected, bearable = (others + tokens) / pace, min(self._slowdown * alone, max(self._timeout, alone))
-        if expected > (bearable if kind.crowded else max(bearable, alone + self._burst)):
+        burst = not kind.crowded and others / (capacity * share) <= self._burst
+        if expected > bearable and not burst:
             kind.crowd()
             REFUSED.inc()
             raise OverloadedError(max(math.ceil(min(expected - bearable, others / pace)), 1))

@@ -47,8 +47,9 @@ class Settings(BaseSettings):
     max_title_chars: int = Field(1_000, ge=1)
 
     # Load
-    max_slowdown: float = Field(3, ge=1, description="times as long as alone that a request may take beside others, else 429")
-    burst_seconds: float = Field(1, ge=0, description="seconds of work that may wait beyond that, unless it lasts")
+    # The expected time; with these the slowest hundredth of those taken in takes at most three times as long as alone.
+    max_slowdown: float = Field(2.5, ge=1, description="times as long as alone that a request may take beside others, else 429")
+    burst_seconds: float = Field(1.5, ge=0, description="seconds of work that may wait beyond that, unless it lasts")
     max_held_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of request bodies at a time in a worker, else 429")
     request_timeout_seconds: int = Field(120, ge=1)
     retry_after_seconds: int = Field(1, ge=1, description="least value of Retry-After with 429 and 503")

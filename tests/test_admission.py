@@ -87,14 +87,16 @@ def test_a_kind_counts_on_what_the_others_leave_but_on_a_third_at_least() -> Non
         place.left = SHORT
     assert desk.take_in(SHORT) == 2  # of a third of the work each gets half: 0.6 s in place of 0.2
     assert desk.come(LONG), "as yet the short ones took little"
-    desk.now += 60
+    desk.now += 600
     desk.leave(stay=2)
     assert desk.take_in(SHORT) == 6
 
 
 def test_a_burst_is_taken_in_but_a_queue_that_stands_is_not() -> None:
     desk = Desk(burst=2.0)
-    assert desk.take_in(SHORT) == 22  # of 0.2 s each on two streams: the last waits two seconds
+    assert desk.take_in(SHORT) == 7  # of 0.2 s each, on a third of two streams
+    desk = Desk(burst=6.0)
+    assert desk.take_in(SHORT) == 21
     desk.leave(stay=6)
     assert not desk.come(SHORT), "once one was refused, only what keeps within the slowdown comes in"
     desk.leave(stay=5)
@@ -102,7 +104,7 @@ def test_a_burst_is_taken_in_but_a_queue_that_stands_is_not() -> None:
 
 
 def test_idleness_ends_a_crowd() -> None:
-    desk = Desk(burst=2.0)
+    desk = Desk(burst=6.0)
     desk.take_in(SHORT)
     desk.leave()
     desk.now += 0.5
@@ -115,13 +117,13 @@ def test_idleness_ends_a_crowd() -> None:
     assert not desk.come(SHORT)
     desk.leave()
     desk.now += 5.5
-    assert desk.take_in(SHORT) == 22
+    assert desk.take_in(SHORT) == 21
 
 
 def test_a_crowd_of_long_ones_does_not_make_short_ones_a_crowd() -> None:
-    desk = Desk(burst=2.0)
+    desk = Desk(burst=6.0)
     assert desk.take_in(LONG) == 3
-    assert desk.take_in(SHORT) == 22
+    assert desk.take_in(SHORT) == 21
 
 
 def test_come_back_when_there_will_be_a_place() -> None:
