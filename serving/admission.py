@@ -21,14 +21,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 from prometheus_client import Counter, Gauge
 
 RUNNING = Gauge("wenzhai_running_requests", "Requests taken in and not yet answered", multiprocess_mode="livesum")
 REFUSED = Counter("wenzhai_refused_requests", "Requests refused because too much was waiting")
-TOKENS_PER_CHARACTER = 0.75  # of Chinese text, heads of windows included
-TOKENS_PER_BYTE = 0.25
-TOKENS_PER_FILE_BYTE = 0.03  # of PDF and DOCX, most of whose bytes are no text
+_TOKENS_PER_BYTE = 0.03, 0.25  # of a body: a page that is mostly mark-up, or a PDF, and text without anything else
 _MEDIUM, _LONG = 1, 16  # forward passes beyond which a request is no longer short, or medium
 _LEAST_TOKENS = 128  # of a request: a forward pass over fewer hardly takes less time
 _MEMORY = 0.95  # of earlier batches, at each further one, in the measured speed
@@ -99,11 +98,6 @@ class Admission:
         """Tokens a second of one stream, as last measured."""
         return self._tokens / self._seconds
 
-    @property
-    def waiting(self) -> float:
-        """Tokens that are still to be scored."""
-        return sum(place.left for place in self._places)
-
     def measured(self, tokens: float, seconds: float) -> None:
         """A batch was scored in so long."""
         self._tokens, self._seconds = self._tokens * _MEMORY + tokens, self._seconds * _MEMORY + seconds
@@ -113,12 +107,23 @@ class Admission:
         place.left = max(place.left - tokens, 0.0)
         place.kind.done += tokens
 
-    def check(self, tokens: float) -> None:
-        """Whether a request of so many tokens would be taken in now.
+    def check(self, size: int) -> None:
+        """Whether a request with a body of so many bytes could be taken in now, whatever is in it.
 
         Raises:
-            OverloadedError: it would not.
+            OverloadedError: it could not.
         """
+        least, most = (self._delay(size * rate) for rate in _TOKENS_PER_BYTE)
+        if least and most:
+            self._refuse(self._kind(size * _TOKENS_PER_BYTE[1]), most)
+
+    def _refuse(self, kind: Kind, seconds: float) -> NoReturn:
+        kind.crowd()
+        REFUSED.inc()
+        raise OverloadedError(max(math.ceil(seconds), 1))
+
+    def _delay(self, tokens: float) -> float:
+        """Seconds until a request of so many tokens could be taken in; 0 if now."""
         tokens, kind, now = max(tokens, _LEAST_TOKENS), self._kind(tokens), self._clock()
         for each in self._kinds:
             each.look(now)
@@ -126,17 +131,14 @@ class Admission:
             min(max(place.left, _LEAST_TOKENS), tokens) for place in self._places if place.kind is kind and place.left
         )
         if not others:
-            return
+            return 0.0
         capacity, share = self._streams * self.speed, 1 / len(self._kinds)
         taken = sum(min(each.done / (capacity * _LATELY_SECONDS), share) for each in self._kinds if each is not kind)
         pace = capacity * (1 - taken)
         alone = tokens / min(max(tokens / self._batch_tokens, 1.0), self._streams) / self.speed
         expected, bearable = (others + tokens) / pace, min(self._slowdown * alone, max(self._timeout, alone))
         burst = not kind.crowded and others / (capacity * share) <= self._burst
-        if expected > bearable and not burst:
-            kind.crowd()
-            REFUSED.inc()
-            raise OverloadedError(max(math.ceil(min(expected - bearable, others / pace)), 1))
+        return 0.0 if expected <= bearable or burst else min(expected - bearable, others / pace)
 
     @contextmanager
     def admit(self, tokens: float) -> Iterator[Place]:
@@ -145,10 +147,11 @@ class Admission:
         Raises:
             OverloadedError: it is refused.
         """
-        self.check(tokens)
         kind = self._kind(tokens)
-        place = Place(tokens, kind)
+        if delay := self._delay(tokens):
+            self._refuse(kind, delay)
         kind.look(self._clock(), +1)
+        place = Place(tokens, kind)
         self._places.add(place)
         RUNNING.inc()
         try:
@@ -156,7 +159,14 @@ class Admission:
         finally:
             RUNNING.dec()
             self._places.remove(place)
-            kind.look(self._clock(), -1)
+            place.kind.look(self._clock(), -1)
+
+    def resize(self, place: Place, tokens: float) -> None:
+        """A request is now known, or better known, to be so many tokens."""
+        now = self._clock()
+        place.kind.look(now, -1)
+        place.left, place.kind = tokens, self._kind(tokens)
+        place.kind.look(now, +1)
 
     def _kind(self, tokens: float) -> Kind:
         passes = tokens / self._batch_tokens

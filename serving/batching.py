@@ -78,7 +78,7 @@ class Batcher:
             return [job for job in begun if isinstance(job, Exception)]
         request = _Request(place, jobs, asyncio.get_running_loop().create_future())
         pieces = sorted(((job, window) for job in jobs for window in job.windows), key=lambda item: len(item[1].token_ids))
-        place.left = float(sum(len(window.token_ids) for _, window in pieces))
+        self._admission.resize(place, float(sum(len(window.token_ids) for _, window in pieces)))
         with self._changed:
             flow = self._queue.add(
                 ((_Piece(request, job, window), len(window.token_ids)) for job, window in pieces), place.kind

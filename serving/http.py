@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.admission import TOKENS_PER_BYTE, TOKENS_PER_FILE_BYTE, OverloadedError
+from serving.admission import OverloadedError
 from serving.body import Unread, media_type, read_body, valid_unicode
 from serving.disconnect import while_connected
 from serving.held import Held
@@ -106,10 +106,8 @@ class RequestMiddleware:
             return error_response(415, f"send the header 'Content-Type: {BODIES[path]}' and a body of that type", self.settings)
         if headers.get("content-encoding", "identity").lower() != "identity":
             return error_response(415, "send the body uncompressed, without the header 'Content-Encoding'", self.settings)
-        size = int(length) if length.isdecimal() else 0
-        rate = TOKENS_PER_BYTE if BODIES[path] == "application/json" else TOKENS_PER_FILE_BYTE
         try:  # before the body is read and parsed
-            bentoml.get_current_service().admission.check(size * rate)
+            bentoml.get_current_service().admission.check(int(length) if length.isdecimal() else 0)
         except OverloadedError as error:
             return self._busy(error)
         return None

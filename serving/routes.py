@@ -19,7 +19,6 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving import archive, openapi
-from serving.admission import TOKENS_PER_FILE_BYTE
 from serving.http import fail
 from serving.reading import FILES, kind_of
 from serving.schema import InfoResponse, Options, TopicDescription, TopicsResponse
@@ -28,6 +27,8 @@ from serving.settings import get_settings
 settings = get_settings()
 PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {"app.js": "text/javascript", "style.css": "text/css"}
+_ASCII = bytes(range(128))
+_TOKENS_OF_ASCII = 0.05  # where there is much of it, it is mostly mark-up
 # The browser itself sees to it that the page loads nothing from elsewhere.
 _POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -45,6 +46,19 @@ class Source(NamedTuple):
     def is_file(self) -> bool:
         """Whether it is no text: its characters can be counted only once it has been read."""
         return self.format in FILES
+
+    @property
+    def tokens(self) -> float:
+        """How much work it is likely to be, before it is read."""
+        if self.is_file:  # most of their bytes are no text
+            tokens = 0.03 * len(self.content)
+        elif isinstance(self.content, str):
+            beyond = len(self.content) - len(self.content.encode("ascii", "ignore"))
+            tokens = 0.75 * beyond + _TOKENS_OF_ASCII * (len(self.content) - beyond)
+        else:
+            beyond = len(self.content.translate(None, _ASCII))
+            tokens = 0.3 * beyond + _TOKENS_OF_ASCII * (len(self.content) - beyond)
+        return min(tokens, 0.75 * settings.max_document_chars)
 
 
 async def index(request: Request) -> Response:
@@ -104,7 +118,7 @@ async def files(request: Request) -> Response:
         ]
         fail(422, f"{found[0]['field']}: {found[0]['problem']}", detail=found)
     service = bentoml.get_current_service()
-    with service.place(sum(len(content) for _, content in uploads) * TOKENS_PER_FILE_BYTE) as place:
+    with service.place(sum(Source(name, content, kind_of(content, "auto")).tokens for name, content in uploads)) as place:
         sources = await asyncio.to_thread(_unpack, uploads)
         if isinstance(sources, str):
             fail(413, f"{sources}: send fewer, or use python -m serving.score")

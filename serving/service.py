@@ -16,7 +16,7 @@ import bentoml
 from bentoml._internal.utils.analytics.usage_stats import do_not_track
 
 from serving import logs
-from serving.admission import TOKENS_PER_BYTE, TOKENS_PER_CHARACTER, TOKENS_PER_FILE_BYTE, Admission, OverloadedError, Place
+from serving.admission import Admission, OverloadedError, Place
 from serving.analysis import UnknownTopicError, analyse, check_options
 from serving.batching import SCORED, Batcher, in_turns
 from serving.charset import decode
@@ -105,7 +105,7 @@ class Wenzhai:
         except UnknownTopicError as error:
             fail(422, str(error))
         seconds = settings.request_timeout_seconds
-        with nullcontext(place) if place else self.place(sum(map(tokens_of, sources))) as place:
+        with nullcontext(place) if place else self.place(sum(source.tokens for source in sources)) as place:
             try:
                 results = await asyncio.wait_for(self._results(sources, options, place, topics, summary), seconds)
             except asyncio.TimeoutError:
@@ -119,7 +119,7 @@ class Wenzhai:
     async def _results(
         self, sources: list[Source], options: Options, place: Place, topics: bool, summary: bool
     ) -> list[Analysis | DocumentError]:
-        place.left = sum(map(tokens_of, sources))
+        self.admission.resize(place, sum(source.tokens for source in sources))
         # Files that take long must not hold up the threads in which other requests are read.
         threads = _CONVERTING if any(source.is_file for source in sources) else None
         found = await in_turns(read_source, sources, threads)
@@ -140,14 +140,6 @@ class Wenzhai:
 def sources_of(request: AnalyzeRequest) -> list[Source]:
     """The documents of a request; a document without an id is called by its position."""
     return [Source(d.id or str(i), d.text, d.format, d.title) for i, d in enumerate(request.documents)]
-
-
-def tokens_of(source: Source) -> float:
-    """How much work a document is likely to be, before it is read."""
-    rate = TOKENS_PER_CHARACTER if isinstance(source.content, str) else TOKENS_PER_BYTE
-    if source.is_file:
-        rate = TOKENS_PER_FILE_BYTE
-    return min(len(source.content) * rate, settings.max_document_chars * TOKENS_PER_CHARACTER)
 
 
 def read_source(source: Source) -> Document | DocumentError:

@@ -34,6 +34,10 @@ class Desk:
         """How many of this size are taken in until one is refused."""
         return next((count for count in range(at_most) if not self.come(tokens)), at_most)
 
+    def try_(self, tokens: float) -> None:
+        with self.admission.admit(tokens):
+            pass
+
     def leave(self, stay: int = 0) -> None:
         for stack, _ in self.inside[stay:]:
             stack.close()
@@ -130,13 +134,13 @@ def test_come_back_when_there_will_be_a_place() -> None:
     desk = Desk(streams=1)
     desk.take_in(LONG)
     with pytest.raises(OverloadedError) as refused:
-        desk.admission.check(LONG)
+        desk.try_(LONG)
     assert refused.value.retry_after == 20  # the four would take 80 seconds, and may take 60
     assert "try again in 20 seconds" in str(refused.value)
     for _ in range(200):
         desk.admission.measured(SPEED / 10, 0.2)  # half as fast
     with pytest.raises(OverloadedError) as refused:
-        desk.admission.check(LONG)
+        desk.try_(LONG)
     assert refused.value.retry_after == pytest.approx(40, abs=2)
 
 
@@ -150,7 +154,29 @@ def test_nobody_is_taken_in_to_be_too_late() -> None:
 def test_a_refused_request_leaves_no_trace() -> None:
     desk = Desk()
     desk.take_in(SHORT)
-    before = desk.admission.waiting
-    assert not desk.come(SHORT) and desk.admission.waiting == before
+    assert not desk.come(SHORT)
     desk.leave()
-    assert desk.admission.waiting == 0 and desk.take_in(SHORT) == 6
+    assert desk.take_in(SHORT) == 6
+
+
+def test_what_turns_out_larger_or_smaller_changes_its_kind() -> None:
+    desk = Desk()
+    desk.take_in(LONG)
+    for _, place in desk.inside:
+        desk.admission.resize(place, SHORT)
+    assert desk.take_in(SHORT) == 3 and desk.take_in(LONG) == 3
+    desk.leave()
+    assert desk.take_in(SHORT) == 6
+
+
+def test_a_body_is_refused_by_its_size_only_if_nothing_in_it_could_be_taken_in() -> None:
+    desk = Desk()
+    desk.admission.check(1_000_000)
+    desk.take_in(LONG)
+    with pytest.raises(OverloadedError):
+        desk.admission.check(1_000_000)
+    desk.admission.check(100_000)  # 25,000 tokens of text, but a page of 3,000
+    desk.take_in(MEDIUM)
+    with pytest.raises(OverloadedError):
+        desk.admission.check(100_000)
+    desk.admission.check(1_000)

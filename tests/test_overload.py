@@ -32,9 +32,9 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def hold(server: SlowServer, pool: ThreadPoolExecutor) -> Future[httpx.Response]:
+def hold(server: SlowServer, pool: ThreadPoolExecutor, text: str = "甲等待。") -> Future[httpx.Response]:
     """Ask for something that keeps the model until it is let go."""
-    held = pool.submit(post, server, "甲等待。")
+    held = pool.submit(post, server, text)
     until(lambda: any("甲" in batch for batch in server.batches()), "the model got nothing")
     return held
 
@@ -142,7 +142,7 @@ def test_memory_is_bounded_whatever_waits_to_be_let_in(slow: Callable[..., SlowS
             return 429
 
     with ThreadPoolExecutor(21) as pool:
-        held = hold(server, pool)
+        held = hold(server, pool, "甲等待。" + "基因筛查。" * 3_000)
         before = worker.memory_info().rss
         answers = [pool.submit(send, i % 2 == 0) for i in range(80)]
         peak = before
