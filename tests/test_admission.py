@@ -172,11 +172,11 @@ def test_what_turns_out_larger_or_smaller_changes_its_kind() -> None:
 def test_a_body_is_refused_by_its_size_only_if_nothing_in_it_could_be_taken_in() -> None:
     desk = Desk()
     desk.admission.check(1_000_000)
-    desk.take_in(LONG)
+    desk.take_in(20 * LONG)
     with pytest.raises(OverloadedError):
         desk.admission.check(1_000_000)
     desk.admission.check(100_000)  # 25,000 tokens of text, but a page of 3,000
-    desk.take_in(MEDIUM)
+    desk.take_in(5_000)
     with pytest.raises(OverloadedError):
         desk.admission.check(100_000)
     desk.admission.check(1_000)
