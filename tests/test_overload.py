@@ -67,7 +67,7 @@ def test_a_burst_is_answered_in_full(slow: Callable[..., SlowServer]) -> None:
 
 
 def test_short_documents_come_back_before_a_long_one(slow: Callable[..., SlowServer]) -> None:
-    server = slow(WENZHAI_STREAMS="1", WENZHAI_TURN_TOKENS="128")
+    server = slow(WENZHAI_STREAMS="1", WENZHAI_TURN_TOKENS="128", WENZHAI_BURST_SECONDS="60")
     with ThreadPoolExecutor(9) as pool:
         long = pool.submit(post, server, "长" + "基因筛查缓慢。" * 20_000)  # some 2,000 batches, a tenth of a second each
         until(lambda: "长" in server.batches(), "the long one did not begin")
