@@ -1,136 +1,218 @@
-"""One queue in front of the model: documents of all requests are scored together, a token budget a batch.
+"""The way to the model: windows of all requests wait in one fair queue, and each forward pass takes the next ones.
+
+A long document is scored a batch at a time between others, and short ones that come together share a batch. As many threads
+as there are forward passes at a time take batches from the queue; what they have done is booked in the event loop's thread.
 
 BentoML's own batching hands work to itself over HTTP, which loses requests under load (bentoml issue 5540) and costs
-half the throughput on two cores; here the model runs in one thread of the worker, and the event loop stays free.
+half the throughput on two cores.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from typing import NamedTuple, TypeVar
 
-from prometheus_client import Counter, Histogram
-
+from serving.admission import Admission, Place
 from serving.document import Document
-from serving.model import Model, Scores
+from serving.fair_queue import FairQueue
+from serving.metrics import (
+    BATCH_DOCUMENTS,
+    CHARACTERS,
+    MODEL_SECONDS,
+    PREDICTIONS,
+    QUEUE,
+    QUEUE_SECONDS,
+    SCORES,
+    TOKENS,
+)
+from serving.model import Job, Model, Scores
 from serving.windows import Window
 
-BATCH_DOCUMENTS = Histogram("wenzhai_batch_documents", "Documents scored in one batch", buckets=(1, 2, 4, 8, 16, 32, 64))
-SCORED = Counter("wenzhai_documents", "Documents by outcome", ["outcome"])
+_TURN_SECONDS = 0.02  # for which a request may keep a thread before others get it
 logger = logging.getLogger("bentoml.serve")
+Input, Output = TypeVar("Input"), TypeVar("Output")
 
 
-class OverloadedError(RuntimeError):
-    """Too many documents are waiting; try again later."""
+class _Request:
+    """Documents that were asked for together, and how many of their windows are still to be scored."""
+
+    def __init__(self, place: Place, jobs: Sequence[Job], done: asyncio.Future[None]) -> None:
+        self.place, self.done = place, done
+        self.faults: dict[Job, Exception] = {}
+        self.left = sum(len(job.windows) for job in jobs)
+        self.arrived, self.begun = time.perf_counter(), False
 
 
-@dataclass
-class _Job:
-    document: Document
-    windows: list[Window]
-    future: asyncio.Future[Scores]
-    tokens: int
+class _Piece(NamedTuple):
+    request: _Request
+    job: Job
+    window: Window
 
 
 class Batcher:
-    """Scores documents for concurrent callers, first come, first served."""
+    """Scores documents for concurrent callers.
 
-    def __init__(self, model: Model, max_batch_tokens: int, max_waiting: int) -> None:
-        self._model, self._max_tokens, self._max_waiting = model, max_batch_tokens, max_waiting
-        self._admitted = 0
-        self._waiting: deque[_Job] = deque()
-        self._thread = ThreadPoolExecutor(1, "model")
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+    Args:
+        model: with as many streams as ``streams``.
+        admission: learns the speed, and what is left of each request.
+        streams: forward passes at the same time.
+        batch_tokens: padded tokens of one forward pass.
+    """
 
-    async def score(self, documents: Sequence[Document]) -> list[Scores | BaseException]:
+    def __init__(self, model: Model, admission: Admission, streams: int, batch_tokens: int) -> None:
+        self._model, self._admission, self._batch_tokens = model, admission, batch_tokens
+        self._queue: FairQueue[_Piece] = FairQueue()
+        self._changed = threading.Condition()  # guards the queue
+        self._closed = False
+        self._threads = [threading.Thread(target=self._run, name=f"stream-{i}", daemon=True) for i in range(streams)]
+        for thread in self._threads:
+            thread.start()
+
+    async def score(self, documents: Sequence[Document], place: Place) -> list[Scores | Exception]:
         """Scores of the documents, in order; in place of a score, what went wrong with that document.
 
-        Raises:
-            OverloadedError: if more documents would be waiting than allowed. A request that alone is more than that
-                is let in when nothing waits.
+        A caller that is cancelled takes its documents along: of those, at most the batches that run are scored.
         """
-        if not documents:
-            return []
-        if self._admitted and self._admitted + len(documents) > self._max_waiting:
-            raise OverloadedError
-        # Counted before the first await, so that requests which arrive together can't all slip in.
-        self._admitted += len(documents)
+        begun = await in_turns(_or_fault(self._model.begin), documents)
+        jobs = [job for job in begun if isinstance(job, Job)]
+        if not jobs:
+            return [job for job in begun if isinstance(job, Exception)]
+        request = _Request(place, jobs, asyncio.get_running_loop().create_future())
+        pieces = sorted(((job, window) for job in jobs for window in job.windows), key=lambda item: len(item[1].token_ids))
+        self._admission.resize(place, float(sum(len(window.token_ids) for _, window in pieces)))
+        with self._changed:
+            flow = self._queue.add(
+                ((_Piece(request, job, window), len(window.token_ids)) for job, window in pieces), place.kind
+            )
+            self._changed.notify(len(self._threads))
+        QUEUE.inc(len(jobs))
         try:
-            return await self._enqueue(documents)
+            await request.done
         finally:
-            self._admitted -= len(documents)
+            QUEUE.dec(len(jobs))
+            with self._changed:
+                self._queue.drop(flow)
+            place.left = 0.0
+        finish = _or_fault(self._finish)
+        return await in_turns(
+            lambda item: item[0] if isinstance(item[0], Exception) else request.faults.get(item[0]) or finish(item),
+            zip(begun, documents),
+        )
 
-    async def _enqueue(self, documents: Sequence[Document]) -> list[Scores | BaseException]:
-        loop = asyncio.get_running_loop()
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._run())
-        split = await asyncio.to_thread(lambda: [self._model.split(document) for document in documents])
-        jobs = [
-            _Job(document, windows, loop.create_future(), sum(len(window.token_ids) for window in windows))
-            for document, windows in zip(documents, split)
-        ]
-        self._waiting.extend(jobs)
-        self._wake.set()
-        try:
-            return list(await asyncio.gather(*(job.future for job in jobs), return_exceptions=True))
-        finally:  # a caller that gave up takes its documents along
-            for job in jobs:
-                job.future.cancel()
+    def _finish(self, item: tuple[Job, Document]) -> Scores:
+        job, document = item
+        scores = self._model.finish(job)
+        CHARACTERS.inc(len(document.text))
+        for topic, value in zip(self._model.topics, scores.topics):
+            SCORES.labels(topic.id).observe(value)
+            if value >= topic.threshold:
+                PREDICTIONS.labels(topic.id).inc()
+        return scores
 
     def close(self) -> None:
-        """End the queue and its thread; nothing may be waiting."""
-        if self._task is not None:
-            self._task.cancel()
-        self._thread.shutdown(wait=False)
+        """End the threads; nothing may be waiting."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            batch = self._next()
-            if not batch:
-                self._wake.clear()
-                continue
-            BATCH_DOCUMENTS.observe(len(batch))
-            if not await self._score(batch) and len(batch) > 1:
-                for job in batch:  # one of them is at fault: alone, it fails no other
-                    await self._score([job])
+    def _run(self) -> None:
+        """Score batch after batch, in a thread of its own."""
+        while (batch := self._next()) is not None:
+            started = time.perf_counter()
+            BATCH_DOCUMENTS.observe(len({piece.job for piece in batch}))
+            faults = self._forward([piece for piece in batch if piece.job not in piece.request.faults])
+            seconds = time.perf_counter() - started
+            MODEL_SECONDS.observe(seconds)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all who waited
+                batch[0].request.done.get_loop().call_soon_threadsafe(self._book, batch, faults, seconds)
 
-    async def _score(self, batch: list[_Job]) -> bool:
-        """Score a batch; False if it failed. A document that fails alone gets the exception as its result."""
-        documents, windows = [job.document for job in batch], [job.windows for job in batch]
-        loop = asyncio.get_running_loop()
-        try:
-            scores = await loop.run_in_executor(self._thread, self._model.score_windows, documents, windows, self._max_tokens)
-        except Exception as error:  # the callers answer for it; the queue goes on
-            if len(batch) == 1:
-                logger.exception("scoring a document failed")
-                _settle(batch[0].future, error)
-            return False
-        for job, score in zip(batch, scores):
-            _settle(job.future, score)
-        return True
-
-    def _next(self) -> list[_Job]:
-        """The oldest documents, up to the token budget; at least one."""
-        batch: list[_Job] = []
-        tokens = 0
-        while self._waiting and (not batch or tokens + self._waiting[0].tokens <= self._max_tokens):
-            job = self._waiting.popleft()
-            if not job.future.done():
-                batch.append(job)
-                tokens += job.tokens
+    def _next(self) -> list[_Piece] | None:
+        """The pieces whose turn it is, up to the token budget and at least one; None at the end."""
+        batch: list[_Piece] = []
+        longest = 0.0
+        with self._changed:
+            while (first := self._queue.first()) is None:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            while first is not None:
+                longest = max(longest, first[1])
+                if batch and (len(batch) + 1) * longest > self._batch_tokens:
+                    break
+                batch.append(self._queue.take())
+                first = self._queue.first()
+            now = time.perf_counter()
+            for request in {piece.request for piece in batch if not piece.request.begun}:
+                request.begun = True
+                QUEUE_SECONDS.observe(now - request.arrived)
         return batch
 
+    def _forward(self, batch: Sequence[_Piece]) -> dict[Job, Exception]:
+        """A forward pass; the jobs that fail. If one is at fault, it fails alone."""
+        jobs = {piece.job for piece in batch}
+        if not jobs:
+            return {}
+        try:
+            tokens, padding = self._model.forward([(piece.job, piece.window) for piece in batch])
+            TOKENS.labels("document").inc(tokens)
+            TOKENS.labels("padding").inc(padding)
+            return {}
+        except Exception as error:
+            if len(jobs) == 1:
+                logger.exception("scoring a document failed")
+                return dict.fromkeys(jobs, error)
+        faults: dict[Job, Exception] = {}
+        for job in jobs:
+            faults |= self._forward([piece for piece in batch if piece.job is job])
+        return faults
 
-def _settle(future: asyncio.Future[Scores], result: Scores | BaseException) -> None:
-    if future.done():  # its caller gave up
-        return
-    if isinstance(result, BaseException):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
+    def _book(self, batch: Sequence[_Piece], faults: dict[Job, Exception], seconds: float) -> None:
+        """Note what has been done, in the event loop's thread."""
+        self._admission.measured(sum(len(piece.window.token_ids) for piece in batch), seconds)
+        for request, job, window in batch:
+            request.left -= 1
+            self._admission.book(request.place, len(window.token_ids))
+            if job in faults:
+                request.faults[job] = faults[job]
+            if not request.left and not request.done.done():
+                request.done.set_result(None)
+
+
+def _or_fault(function: Callable[[Input], Output]) -> Callable[[Input], Output | Exception]:
+    """The function, which returns what it would raise: the other documents are none the worse for it."""
+
+    def tried(item: Input) -> Output | Exception:
+        try:
+            return function(item)
+        except Exception as error:
+            logger.exception("scoring a document failed")
+            return error
+
+    return tried
+
+
+async def in_turns(
+    function: Callable[[Input], Output], items: Iterable[Input], threads: Executor | None = None
+) -> list[Output]:
+    """The function's results, computed in a thread that is given up now and then: others get their turn, and a caller that
+    is cancelled goes no further than to the end of a turn."""
+    results: list[Output] = []
+    rest = iter(items)
+
+    def turn() -> bool:
+        deadline = time.monotonic() + _TURN_SECONDS
+        for item in rest:
+            results.append(function(item))
+            if time.monotonic() > deadline:
+                return True
+        return False
+
+    while await asyncio.get_running_loop().run_in_executor(threads, turn):
+        pass
+    return results

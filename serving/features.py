@@ -7,12 +7,11 @@ centrality), given to the salience head beside the sentence's vector.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from serving.document import Document
-from serving.windows import Window, document_tokens
+from serving.windows import Tokens
 
 FEATURES = (
     "is_title", "is_first", "reciprocal_position", "relative_position", "log_length", "relative_length", "log_count",
@@ -22,7 +21,7 @@ _TOP = 10  # tokens of a sentence that the document repeats most
 _QUOTES, _ENDS = frozenset("“”\"「」『』"), frozenset("。！？!?；;")
 
 
-def sentence_features(document: Document, windows: Sequence[Window]) -> np.ndarray:
+def sentence_features(document: Document, tokens: Tokens) -> np.ndarray:
     """Features of the title (row 0) and each sentence, all near [0, 1]: float32 [1 + sentences, len(FEATURES)].
 
     ``title_recall`` and ``title_precision`` are the share of the title's distinct tokens in the sentence, and of the
@@ -35,7 +34,7 @@ def sentence_features(document: Document, windows: Sequence[Window]) -> np.ndarr
     if not texts:
         return rows
     count, mean_length = len(texts), sum(map(len, texts)) / len(texts)
-    shared = _shared_tokens(windows, count)
+    shared = _shared_tokens(tokens, count)
     for index, text in enumerate(texts):
         ending = text.rstrip()[-1:]
         rows[1 + index] = (
@@ -47,9 +46,9 @@ def sentence_features(document: Document, windows: Sequence[Window]) -> np.ndarr
     return rows
 
 
-def _shared_tokens(windows: Sequence[Window], count: int) -> np.ndarray:
+def _shared_tokens(of_document: Tokens, count: int) -> np.ndarray:
     """[sentences, 4]: recall and precision of the title's tokens, centrality, top centrality."""
-    tokens, owners = document_tokens(windows)
+    tokens, owners = of_document
     size = int(tokens.max(initial=0)) + 1
     owners, tokens = np.divmod(np.unique(owners * size + tokens), size)  # distinct tokens of each sentence, in its order
     body = np.searchsorted(owners, 1)

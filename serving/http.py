@@ -11,13 +11,17 @@ import math
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
+import bentoml
 from bentoml.exceptions import BentoMLException
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import address_of
-from serving.body import Unread, drain, media_type, read_body, replay, too_deep, valid_unicode
+from serving.admission import OverloadedError
+from serving.body import Unread, drain, media_type, read_body, too_deep, valid_unicode
+from serving.disconnect import while_connected
+from serving.held import Held
 from serving.keys import Keys
 from serving.metrics import REQUEST_BYTES
 from serving.rate import RateLimit, shared_file
@@ -34,6 +38,7 @@ BODIES = {
     "/v1/files": "multipart/form-data", "/v1/corrections": "application/json",
     "/v1/label-studio/export": "application/json", "/v1/label-studio/import": "application/json",
 }
+_SCORING = ("/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files")
 _LINGER_SECONDS = 5.0  # for which what a refused caller still sends is taken in, so that the answer reaches them
 _LARGE_BODY = 1 << 20  # bytes from which a body is looked through in a thread
 _failure: ContextVar[dict[str, Any]] = ContextVar("failure")
@@ -45,9 +50,11 @@ def fail(status: int, error: str, **more: Any) -> NoReturn:
     raise BentoMLException(error)
 
 
-def error_response(status: int, error: str, settings: Settings, **more: Any) -> JSONResponse:
-    """A response in the one shape; 429 and 503 say when to come back."""
-    headers = {"Retry-After": str(settings.retry_after_seconds)} if status in (429, 503) else {}
+def error_response(status: int, error: str, settings: Settings, *, retry_after: int = 0, **more: Any) -> JSONResponse:
+    """A response in the one shape; 429 and 503 say when to come back, ``retry_after`` seconds or the least that is set."""
+    headers = {"Retry-After": str(max(retry_after, settings.retry_after_seconds))} if status in (429, 503) else {}
+    if headers and settings.workers > 1:
+        headers["Connection"] = "close"  # who tries again connects anew, likely with a worker that has less to do
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"error": error, **more}, status, headers)
@@ -57,7 +64,8 @@ class RequestMiddleware:
     """Checks what comes in, and gives what goes wrong its one shape."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app, self.settings, self.keys = app, settings, Keys(settings)
+        self.app, self.settings = app, settings
+        self.keys, self.held = Keys(settings), Held(settings.max_held_bytes)
         per_minute = settings.max_requests_per_minute
         self.rate = RateLimit(per_minute, shared_file()) if per_minute else None
 
@@ -66,25 +74,34 @@ class RequestMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
-        refused = self._refuse(scope, headers)
-        if refused is None and scope["method"] in ("POST", "PUT", "PATCH"):
-            body = await read_body(receive, self.settings.max_request_bytes, self.settings.receive_seconds)
-            if isinstance(body, bytes):
-                REQUEST_BYTES.inc(len(body))
-                if media_type(headers) == "application/json":
-                    body = await asyncio.to_thread(self._json, body) if len(body) > _LARGE_BODY else self._json(body)
-            if isinstance(body, bytes):
-                receive = replay(body, receive)
-            else:
-                refused = self._unread(body)
-        if refused is not None:
-            return await _send_early(refused, scope, receive, send)
-        failure: dict[str, Any] = {}
-        token = _failure.set(failure)
+        body: bytes | JSONResponse | None = self._refuse(scope, headers)
+        with self.held.counted(receive) as counted:
+            if body is None and scope["method"] in ("POST", "PUT", "PATCH"):
+                body = await self._body(counted, headers)
+            if isinstance(body, JSONResponse):
+                return await _send_early(body, scope, receive, send)
+            failure: dict[str, Any] = {}
+            token = _failure.set(failure)
+            send = _Reshaper(send, scope, failure, self.settings)
+            try:
+                if body is None:
+                    await self.app(scope, receive, send)
+                else:
+                    await while_connected(self.app, scope, body, receive, send)
+            finally:
+                _failure.reset(token)
+
+    async def _body(self, receive: Receive, headers: Headers) -> bytes | JSONResponse:
+        """The body, or why it is not taken."""
         try:
-            await self.app(scope, receive, _Reshaper(send, scope, failure, self.settings))
-        finally:
-            _failure.reset(token)
+            body = await read_body(receive, self.settings.max_request_bytes, self.settings.receive_seconds)
+        except OverloadedError as error:
+            return self._busy(error)
+        if isinstance(body, bytes):
+            REQUEST_BYTES.inc(len(body))
+            if media_type(headers) == "application/json":
+                body = await asyncio.to_thread(self._json, body) if len(body) > _LARGE_BODY else self._json(body)
+        return self._unread(body) if isinstance(body, Unread) else body
 
     def _json(self, body: bytes) -> bytes | Unread:
         return Unread.TOO_DEEP if too_deep(body, self.settings.max_json_depth) else valid_unicode(body)
@@ -111,7 +128,16 @@ class RequestMiddleware:
             return error_response(415, f"send the header 'Content-Type: {BODIES[path]}' and a body of that type", self.settings)
         if headers.get("content-encoding", "identity").lower() != "identity":
             return error_response(415, "send the body uncompressed, without the header 'Content-Encoding'", self.settings)
+        if path not in _SCORING:
+            return None
+        try:  # before the body is read and parsed
+            bentoml.get_current_service().admission.check(int(length) if length.isdecimal() else 0)
+        except OverloadedError as error:
+            return self._busy(error)
         return None
+
+    def _busy(self, error: OverloadedError) -> JSONResponse:
+        return error_response(429, str(error), self.settings, retry_after=error.retry_after)
 
     def _too_often(self, wait: float) -> JSONResponse:
         limit, seconds = self.settings.max_requests_per_minute, math.ceil(wait)

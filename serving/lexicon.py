@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.windows import Window, document_tokens
+from serving.windows import Tokens
 
 PAIRS = 1 << 17  # rows of the table for pairs of neighbouring tokens, which share them by hash
 _MULTIPLIER = 1_000_003
@@ -41,10 +41,10 @@ class Lexicon:
             raise ValueError(f"{file.name} is no table of {1 + len(bias)} columns and more than {PAIRS} rows")
         return cls(table, np.asarray(bias))
 
-    def score(self, windows: Sequence[Window], sentences: int) -> tuple[np.ndarray, np.ndarray]:
+    def score(self, of_document: Tokens, sentences: int) -> tuple[np.ndarray, np.ndarray]:
         """Logits of a document [T] and of each of its sentences [sentences, T], which count by their length up to a limit."""
         vocabulary = len(self._idf) - PAIRS
-        tokens, owners = terms(windows, vocabulary)
+        tokens, owners = terms(of_document, vocabulary)
         document = self._logits(tokens, np.zeros_like(owners), 1)[0]
         body = owners > 0
         tokens, owners = tokens[body], owners[body] - 1
@@ -66,12 +66,12 @@ class Lexicon:
         return sums / np.maximum(length, 1e-9)[:, None].astype(np.float32) + self._bias
 
 
-def terms(windows: Sequence[Window], vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+def terms(of_document: Tokens, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the table for all tokens of a document and for all pairs within a sentence, and the owner of each.
 
     A token beyond the vocabulary is left out. Pairs are hashed (Weinberger et al. 2009, "Feature hashing").
     """
-    tokens, owners = document_tokens(windows)
+    tokens, owners = of_document
     known = tokens < vocabulary
     tokens, owners = tokens[known], owners[known]
     beside = owners[:-1] == owners[1:]

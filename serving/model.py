@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from serving.calibration import Calibration, sigmoid
 from serving.document import Document
 from serving.features import FEATURES, sentence_features
 from serving.lexicon import Lexicon
-from serving.windows import TITLE, Window, WindowConfig, collate, plan_batches, split_windows
+from serving.windows import TITLE, Tokens, Window, WindowConfig, collate, document_tokens, plan_batches, split_windows
 
 FORMAT = 4
 CONFIG, GRAPH, WEIGHTS, TOKENIZER, LEXICON = "config.json", "graph.xml", "model.safetensors", "tokenizer.json", "lexicon.npy"
@@ -52,8 +53,22 @@ class Scores:
     salience: np.ndarray
 
 
+@dataclass(eq=False)
+class Job:
+    """A document that is being scored: what the forward passes are given, and the sums of what they have said so far.
+
+    ``sums`` is float32 [1 + sentences, T + 1], ``counts`` float32 [1 + sentences]; row 0 is the title.
+    """
+
+    windows: list[Window]
+    tokens: Tokens
+    features: np.ndarray
+    sums: np.ndarray
+    counts: np.ndarray
+
+
 class Model:
-    """A loaded model folder. Not thread-safe: one forward pass at a time."""
+    """A loaded model folder. Any thread may use it; up to ``streams`` of them get forward passes at the same time."""
 
     def __init__(
         self, folder: Path, config: dict[str, Any], graph: ov.CompiledModel, tokenizer: Tokenizer, lexicon: Lexicon | None
@@ -69,15 +84,16 @@ class Model:
         self._sharpness = np.asarray(config["sharpness"], dtype=np.float32)
         self._calibration = Calibration.from_config(config["calibration"])
         self._graph, self._tokenizer, self._lexicon = graph, tokenizer, lexicon
-        self.tokens_read = self.tokens_padded = 0  # so far, of documents and of padding
+        self._of_thread, self._adding = threading.local(), threading.Lock()
 
     @classmethod
-    def load(cls, folder: Path | str, *, threads: int = 1, precision: str = "auto") -> Model:
+    def load(cls, folder: Path | str, *, threads: int = 1, streams: int = 1, precision: str = "auto") -> Model:
         """Load a model folder after checking the SHA-256 of each of its files.
 
         Args:
             folder: as written by ``python -m training.train``.
             threads: threads of one forward pass.
+            streams: forward passes at the same time; further ones wait.
             precision: ``f32``, ``bf16``, or ``auto`` for bf16 where the processor computes in it.
 
         Raises:
@@ -89,7 +105,7 @@ class Model:
         # Mapped weights that somebody copies over end the process (SIGBUS); in memory of its own they cost 20 MB.
         core.set_property({"ENABLE_MMAP": False})
         options: dict[str, Any] = {
-            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads * streams, "NUM_STREAMS": streams, "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # else processes of one thread each all sit on the first core
         }
         if precision != "auto":
@@ -109,35 +125,50 @@ class Model:
 
     def score(self, documents: Sequence[Document], max_batch_tokens: int) -> list[Scores]:
         """Score documents together; the windows of all are batched by length."""
-        split = [self.split(document) for document in documents]
-        return self.score_windows(documents, split, max_batch_tokens)
-
-    def score_windows(
-        self, documents: Sequence[Document], split: Sequence[list[Window]], max_batch_tokens: int
-    ) -> list[Scores]:
-        """Score documents whose windows are known."""
-        flat = [(i, window) for i, windows in enumerate(split) for window in windows]
-        features = [sentence_features(document, windows) for document, windows in zip(documents, split)]
-        width = len(self.topics) + 1
-        sums = [np.zeros((1 + len(document.sentences), width), dtype=np.float32) for document in documents]
-        counts = [np.zeros(1 + len(document.sentences), dtype=np.float32) for document in documents]
+        jobs = [self.begin(document) for document in documents]
+        flat = [(job, window) for job in jobs for window in job.windows]
         for group in plan_batches([window for _, window in flat], max_batch_tokens):
-            batch = collate([flat[i] for i in group], features, self.windows.pad, _SHAPE_STEP)
-            inputs = [batch.input_ids, batch.attention_mask, batch.piece_mask, batch.features]
-            scores = self._graph(inputs)[0]
-            tokens = int(batch.attention_mask.sum())
-            self.tokens_read += tokens
-            self.tokens_padded += batch.input_ids.size - tokens
-            for row, column, document, sentence in batch.owners:
-                sums[document][sentence - TITLE] += scores[row, column]
-                counts[document][sentence - TITLE] += 1
-        return [self._finish(total, count, windows) for total, count, windows in zip(sums, counts, split)]
+            self.forward([flat[i] for i in group])
+        return [self.finish(job) for job in jobs]
 
-    def _finish(self, sums: np.ndarray, counts: np.ndarray, windows: Sequence[Window]) -> Scores:
-        logits = sums[counts > 0] / counts[counts > 0, None]
-        body = logits[int(counts[0] > 0) :]
+    def begin(self, document: Document) -> Job:
+        """Split a document, for ``forward`` to be given each of its windows once, in any order and beside any others."""
+        windows = self.split(document)
+        tokens = document_tokens(windows)
+        rows = 1 + len(document.sentences)
+        sums = np.zeros((rows, len(self.topics) + 1), dtype=np.float32)
+        return Job(windows, tokens, sentence_features(document, tokens), sums, np.zeros(rows, dtype=np.float32))
+
+    def forward(self, batch: Sequence[tuple[Job, Window]]) -> tuple[int, int]:
+        """One forward pass over windows, whose scores are added to their jobs.
+
+        Returns:
+            the tokens of the windows, and those of the padding beside them.
+        """
+        jobs = list(dict.fromkeys(job for job, _ in batch))
+        place = {job: i for i, job in enumerate(jobs)}
+        features = [job.features for job in jobs]
+        inputs = collate([(place[job], window) for job, window in batch], features, self.windows.pad, _SHAPE_STEP)
+        scores = self._infer([inputs.input_ids, inputs.attention_mask, inputs.piece_mask, inputs.features])
+        with self._adding:
+            for row, column, document, sentence in inputs.owners:
+                jobs[document].sums[sentence - TITLE] += scores[row, column]
+                jobs[document].counts[sentence - TITLE] += 1
+        tokens = int(inputs.attention_mask.sum())
+        return tokens, inputs.input_ids.size - tokens
+
+    def _infer(self, inputs: list[np.ndarray]) -> np.ndarray:
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._graph.create_infer_request()
+        return self._of_thread.request.infer(inputs)[0]
+
+    def finish(self, job: Job) -> Scores:
+        """The scores of a document all of whose windows have been through ``forward``."""
+        read = job.counts > 0
+        logits = job.sums[read] / job.counts[read, None]
+        body = logits[int(read[0]) :]
         pooled = pool(logits[:, :-1], self._sharpness)
-        words, by_sentence = self._lexicon.score(windows, len(body)) if self._lexicon else (None, None)
+        words, by_sentence = self._lexicon.score(job.tokens, len(body)) if self._lexicon else (None, None)
         topics, evidence = (
             self._calibration.probabilities(network, lexical, self.single_label)
             for network, lexical in ((pooled, words), (body[:, :-1], by_sentence))

@@ -49,7 +49,7 @@ _ERRORS = {
     413: "The request is too large, or has too many documents",
     415: "The body is not of the type that the endpoint takes",
     422: "The JSON is not of the shape described here, or names a topic that the model does not know",
-    429: "Too many documents are waiting, or the caller asks too often; Retry-After says when to try again",
+    429: "Too much is waiting, or the caller asks too often; Retry-After says when to try again",
     500: "The service failed; its log says where",
     503: "The corrections can't be written: the disk or the file is full",
     504: "No answer in time",

@@ -32,6 +32,8 @@ PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {file.name: file for file in PAGE.iterdir() if file.suffix in (".js", ".css")}
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 _SEEDS = {file.name: file for file in sorted((ROOT / "seeds").glob("*.txt"))}
+_ASCII = bytes(range(128))
+_TOKENS_OF_ASCII = 0.05  # where there is much of it, it is mostly mark-up
 # The browser itself sees to it that the page loads nothing from elsewhere.
 _POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -49,6 +51,19 @@ class Source(NamedTuple):
     def is_file(self) -> bool:
         """Whether it is no text: its characters can be counted only once it has been read."""
         return self.format in FILES
+
+    @property
+    def tokens(self) -> float:
+        """How much work it is likely to be, before it is read."""
+        if self.is_file:  # most of their bytes are no text
+            tokens = 0.03 * len(self.content)
+        elif isinstance(self.content, str):
+            beyond = len(self.content) - len(self.content.encode("ascii", "ignore"))
+            tokens = 0.75 * beyond + _TOKENS_OF_ASCII * (len(self.content) - beyond)
+        else:
+            beyond = len(self.content.translate(None, _ASCII))
+            tokens = 0.3 * beyond + _TOKENS_OF_ASCII * (len(self.content) - beyond)
+        return min(tokens, 0.75 * settings.max_document_chars)
 
 
 async def index(request: Request) -> Response:
@@ -131,13 +146,14 @@ async def files(request: Request) -> Response:
             for item in error.errors(include_input=False, include_url=False)
         ]
         fail(422, f"{found[0]['field']}: {found[0]['problem']}", detail=found)
-    sources = await asyncio.to_thread(_unpack, uploads)
-    if isinstance(sources, str):
-        fail(413, f"{sources}: send fewer, or use python -m serving.score")
-    if not sources:
-        fail(422, f"there is no document in the upload: a zip's documents end in {', '.join(archive.DOCUMENT_SUFFIXES)}")
-    answer = await bentoml.get_current_service().answer(sources, options)
-    return _json(answer)
+    service = bentoml.get_current_service()
+    with service.place(sum(Source(name, content, kind_of(content, "auto")).tokens for name, content in uploads)) as place:
+        sources = await asyncio.to_thread(_unpack, uploads)
+        if isinstance(sources, str):
+            fail(413, f"{sources}: send fewer, or use python -m serving.score")
+        if not sources:
+            fail(422, f"there is no document in the upload: a zip's documents end in {', '.join(archive.DOCUMENT_SUFFIXES)}")
+        return _json(await service.answer(sources, options, place))
 
 
 async def _form(request: Request) -> tuple[list[tuple[str, bytes]], bytes]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import bentoml
 from bentoml._internal.utils.analytics.usage_stats import do_not_track
@@ -17,13 +18,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from serving import connections, corrections, logs
 from serving.access import ID_HEADER, AccessMiddleware
+from serving.admission import Admission, OverloadedError, Place
 from serving.analysis import UnknownTopicError, analyse, check_options
-from serving.batching import SCORED, OverloadedError
+from serving.batching import in_turns
 from serving.charset import decode
 from serving.document import Document
 from serving.http import RequestMiddleware, fail
 from serving.keys import Keys, KeysError
-from serving.metrics import DOCUMENT_ERRORS
+from serving.metrics import DOCUMENT_ERRORS, SCORED
 from serving.model import Model, ModelError
 from serving.reading import ReadingError, read
 from serving.routes import Source, site
@@ -54,7 +56,11 @@ class Wenzhai:
     """Topics with evidence, and an extractive summary, of messy Chinese documents."""
 
     def __init__(self) -> None:
-        self.switch = Switch(settings)
+        self.admission = Admission(
+            settings.streams, settings.turn_tokens, settings.max_slowdown, settings.burst_seconds,
+            settings.request_timeout_seconds,
+        )
+        self.switch = Switch(settings, self.admission)
         self._settle()
 
     @property
@@ -103,27 +109,38 @@ class Wenzhai:
         """An extractive summary of each document."""
         return await self.answer(sources_of(request), request, topics=False)
 
+    @contextmanager
+    def place(self, tokens: float) -> Iterator[Place]:
+        """A place for a request of about so many tokens; 429 if there is none."""
+        try:
+            with self.admission.admit(tokens) as place:
+                yield place
+        except OverloadedError as error:
+            fail(429, str(error), retry_after=error.retry_after)
+
     async def answer(
-        self, sources: list[Source], options: Options, *, topics: bool = True, summary: bool = True
+        self, sources: list[Source], options: Options, place: Place | None = None, *, topics: bool = True, summary: bool = True
     ) -> AnalyzeResponse:
-        """Read, score and analyse documents; those for which that fails become errors beside the others."""
+        """Read, score and analyse documents; those for which that fails become errors beside the others.
+
+        ``place`` is the request's, if it has been given one before it was unpacked.
+        """
         with self.switch.current as loaded:
-            return await self._answer(loaded, sources, options, topics, summary)
+            return await self._answer(loaded, sources, options, place, topics, summary)
 
     async def _answer(
-        self, loaded: Loaded, sources: list[Source], options: Options, topics: bool, summary: bool
+        self, loaded: Loaded, sources: list[Source], options: Options, place: Place | None, topics: bool, summary: bool
     ) -> AnalyzeResponse:
         try:
             check_options(options, loaded.model)
         except UnknownTopicError as error:
             fail(422, str(error))
         seconds = settings.request_timeout_seconds
-        try:
-            results = await asyncio.wait_for(self._results(loaded, sources, options, topics, summary), seconds)
-        except OverloadedError:
-            fail(429, f"the service is busy: try again in {settings.retry_after_seconds} seconds")
-        except asyncio.TimeoutError:
-            fail(504, f"no answer within {seconds} seconds: send fewer or shorter documents")
+        with nullcontext(place) if place else self.place(sum(source.tokens for source in sources)) as place:
+            try:
+                results = await asyncio.wait_for(self._results(loaded, sources, options, place, topics, summary), seconds)
+            except asyncio.TimeoutError:
+                fail(504, f"no answer within {seconds} seconds: send fewer or shorter documents")
         analyses = [result for result in results if isinstance(result, Analysis)]
         errors = [result for result in results if isinstance(result, DocumentError)]
         SCORED.labels("ok").inc(len(analyses))
@@ -131,18 +148,14 @@ class Wenzhai:
         return AnalyzeResponse(documents=analyses, errors=errors)
 
     async def _results(
-        self, loaded: Loaded, sources: list[Source], options: Options, topics: bool, summary: bool
+        self, loaded: Loaded, sources: list[Source], options: Options, place: Place, topics: bool, summary: bool
     ) -> list[Analysis | DocumentError]:
-        deadline = time.monotonic() + settings.request_timeout_seconds
-
-        def read_all() -> list[Document | DocumentError]:
-            return [read_source(source, deadline) for source in sources]
-
+        self.admission.resize(place, sum(source.tokens for source in sources))
         # Files that take long must not hold up the threads in which other requests are read.
         threads = _CONVERTING if any(source.is_file for source in sources) else None
-        found = await asyncio.get_running_loop().run_in_executor(threads, read_all)
+        found = await in_turns(read_source, sources, threads)
         documents = [item for item in found if isinstance(item, Document)]
-        scores = iter(await loaded.score(documents))
+        scores = iter(await loaded.batcher.score(documents, place))
 
         def finish(item: Document | DocumentError) -> Analysis | DocumentError:
             if isinstance(item, DocumentError):
@@ -152,7 +165,7 @@ class Wenzhai:
                 return _failed("scoring", item.id, "the document could not be scored; the service's log says where it failed")
             return analyse(item, score, loaded.model, options, topics=topics, summary=summary)
 
-        return await asyncio.to_thread(lambda: [finish(item) for item in found])
+        return await in_turns(finish, found)
 
 
 def sources_of(request: AnalyzeRequest) -> list[Source]:
@@ -160,14 +173,8 @@ def sources_of(request: AnalyzeRequest) -> list[Source]:
     return [Source(d.id or str(i), d.text, d.format, d.title) for i, d in enumerate(request.documents)]
 
 
-def read_source(source: Source, deadline: float = float("inf")) -> Document | DocumentError:
-    """Read one document, or say why it can't be read.
-
-    Raises:
-        asyncio.TimeoutError: the monotonic clock is past the deadline, so that nobody waits for it any more.
-    """
-    if time.monotonic() > deadline:
-        raise asyncio.TimeoutError
+def read_source(source: Source) -> Document | DocumentError:
+    """Read one document, or say why it can't be read."""
     if source.error:
         return _failed("unpacking", source.id, source.error)
     limit = settings.max_document_chars

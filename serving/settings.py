@@ -6,7 +6,6 @@ What belongs to a model (topics, thresholds, windows) stands in the model folder
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import lru_cache
 from ipaddress import IPv4Address
@@ -15,7 +14,11 @@ from pathlib import Path
 from pydantic import Field, IPvAnyAddress, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from serving.cores import cores
+
 ROOT = Path(__file__).resolve().parent.parent
+
+_STREAMS = 4  # forward passes at a time with which one Python process keeps up
 
 
 class Settings(BaseSettings):
@@ -24,9 +27,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WENZHAI_")
 
     model: Path = Field(ROOT / "models" / "default", description="model folder")
-    workers: int = Field(min(os.cpu_count() or 1, 4), ge=1, description="processes of the HTTP service")
+    # One interpreter keeps up with several forward passes at a time, whose requests then share one queue and one copy of the
+    # weights; more cores than that need more processes, between which the kernel deals out connections unevenly.
+    workers: int = Field(-(-cores() // _STREAMS), ge=1, description="processes of the HTTP service")
+    streams: int = Field(
+        default_factory=lambda data: max(cores() // data["workers"], 1), ge=1, description="forward passes at a time in a worker"
+    )
     host: IPvAnyAddress = Field(IPv4Address("127.0.0.1"), description="address to listen on, if 'bentoml serve' is given none")
-    threads: int = Field(1, ge=1, description="threads of one worker; workers x threads should not exceed the cores")
+    threads: int = Field(1, ge=1, description="threads of one forward pass; more than one pays only where few ask")
     precision: str = Field("auto", pattern="^(auto|f32|bf16)$", description="arithmetic of the forward pass")
 
     # One request
@@ -45,9 +53,12 @@ class Settings(BaseSettings):
     max_title_chars: int = Field(1_000, ge=1)
 
     # Load
-    max_waiting_documents: int = Field(512, ge=1, description="documents waiting in one worker before 429")
+    # The expected time; with these the slowest hundredth of those taken in takes at most three times as long as alone.
+    max_slowdown: float = Field(2.5, ge=1, description="times as long as alone that a request may take beside others, else 429")
+    burst_seconds: float = Field(1.5, ge=0, description="seconds of work that may wait beyond that, unless it lasts")
+    max_held_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of request bodies at a time in a worker, else 429")
     request_timeout_seconds: int = Field(120, ge=1)
-    retry_after_seconds: int = Field(2, ge=1, description="value of Retry-After with 429 and 503")
+    retry_after_seconds: int = Field(1, ge=1, description="least value of Retry-After with 429 and 503")
 
     # Who may ask, and how often
     api_key: str = Field("", description="when set, /v1/ requests need 'Authorization: Bearer KEY'")
@@ -63,7 +74,9 @@ class Settings(BaseSettings):
     max_marked_sentences: int = Field(200, ge=1, description="key sentences of one correction, and evidence of one topic")
 
     # One forward pass
-    max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass")
+    max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass, in archives")
+    # Nearly as fast as larger ones, and short enough for requests to take turns.
+    turn_tokens: int = Field(512, ge=128, description="padded tokens of one forward pass, in the service")
 
     # Archives, and the batch command
     max_nested_bytes: int = Field(128 * 1024 * 1024, ge=1, description="bytes of an archive in an archive")
@@ -93,8 +106,8 @@ class Settings(BaseSettings):
 _LIMITS = (
     "max_documents", "max_document_chars", "max_request_bytes", "max_head_bytes", "max_json_depth", "receive_seconds",
     "send_seconds", "max_file_bytes", "max_upload_bytes", "max_unpack_ratio", "unpack_free_bytes", "convert_seconds",
-    "convert_memory_bytes", "max_id_chars", "max_title_chars", "max_summary_sentences", "max_waiting_documents",
-    "request_timeout_seconds", "max_requests_per_minute", "max_corrections_bytes", "max_marked_sentences",
+    "convert_memory_bytes", "max_id_chars", "max_title_chars", "max_summary_sentences", "max_slowdown", "burst_seconds",
+    "max_held_bytes", "request_timeout_seconds", "max_requests_per_minute", "max_corrections_bytes", "max_marked_sentences",
 )
 
 
@@ -104,6 +117,7 @@ def get_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = (f"WENZHAI_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        found = [item for item in error.errors() if item["type"] != "default_factory_not_called"]  # it follows from another
+        wrong = (f"WENZHAI_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in found)
         sys.stderr.write(f"wenzhai can't start: {'; '.join(wrong)}\n")
         raise SystemExit(2) from None

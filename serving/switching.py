@@ -11,84 +11,32 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from serving.admission import Admission
 from serving.batching import Batcher
-from serving.document import Document
-from serving.metrics import (
-    CHARACTERS,
-    MODEL,
-    MODEL_SECONDS,
-    PREDICTIONS,
-    QUEUE,
-    QUEUE_SECONDS,
-    SCORES,
-    SWITCHES,
-    TOKENS,
-)
-from serving.model import Model, ModelError, Scores
+from serving.metrics import MODEL, SWITCHES
+from serving.model import Model, ModelError
 from serving.reading import read
 from serving.settings import Settings
-from serving.windows import Window
 
 _CHECK_SECONDS = 1.0
 logger = logging.getLogger("bentoml.serve")
 
 
-class Measured:
-    """A model that counts what it does; to its queue it is the model. It knows documents by identity."""
-
-    def __init__(self, model: Model) -> None:
-        self.model, self.arrived = model, dict[int, float]()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def score_windows(self, documents: Sequence[Document], split: Sequence[list[Window]], budget: int) -> list[Scores]:
-        """Score a batch."""
-        started = time.perf_counter()
-        for document in documents:
-            if (arrived := self.arrived.pop(id(document), None)) is not None:
-                QUEUE_SECONDS.observe(started - arrived)
-        before = self.model.tokens_read, self.model.tokens_padded
-        scores = self.model.score_windows(documents, split, budget)
-        MODEL_SECONDS.observe(time.perf_counter() - started)
-        TOKENS.labels("document").inc(self.model.tokens_read - before[0])
-        TOKENS.labels("padding").inc(self.model.tokens_padded - before[1])
-        for document, score in zip(documents, scores):
-            CHARACTERS.inc(len(document.text))
-            for topic, value in zip(self.model.topics, score.topics):
-                SCORES.labels(topic.id).observe(value)
-                if value >= topic.threshold:
-                    PREDICTIONS.labels(topic.id).inc()
-        return scores
-
-
 class Loaded:
     """A model and its queue, in use within ``with``: whoever begins with one ends with it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.model = Model.load(settings.model, threads=settings.threads, precision=settings.precision)
-        self.model.score([read("预热模型的一句话。")], settings.max_batch_tokens)
-        self._measured = Measured(self.model)
-        self._batcher = Batcher(self._measured, settings.max_batch_tokens, settings.max_waiting_documents)  # type: ignore[arg-type]
+    def __init__(self, settings: Settings, admission: Admission) -> None:
+        self.model = Model.load(
+            settings.model, threads=settings.threads, streams=settings.streams, precision=settings.precision
+        )
+        self.model.score([read("预热模型的一句话。")], settings.turn_tokens)
+        self.batcher = Batcher(self.model, admission, settings.streams, settings.turn_tokens)
         MODEL.labels(self.model.name).inc()
         self._running, self._retired = 0, False
-
-    async def score(self, documents: Sequence[Document]) -> list[Scores | BaseException]:
-        """As ``Batcher.score``."""
-        now = time.perf_counter()
-        self._measured.arrived.update((id(document), now) for document in documents)
-        QUEUE.inc(len(documents))
-        try:
-            return await self._batcher.score(documents)
-        finally:
-            QUEUE.dec(len(documents))
-            for document in documents:
-                self._measured.arrived.pop(id(document), None)
 
     def __enter__(self) -> Loaded:
         self._running += 1
@@ -106,16 +54,16 @@ class Loaded:
 
     def _close_if_idle(self) -> None:
         if self._retired and not self._running:
-            self._batcher.close()
+            self.batcher.close()
 
 
 class Switch:
     """Keeps ``current`` at what ``settings.model`` leads to."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, admission: Admission) -> None:
+        self._settings, self._admission = settings, admission
         self._seen = state(settings.model)
-        self.current = Loaded(settings)
+        self.current = Loaded(settings, admission)
         self.refused: str | None = None
 
     async def watch(self, on_switch: Callable[[], None]) -> None:
@@ -136,7 +84,7 @@ class Switch:
     async def _load(self) -> bool:
         old = self.current
         try:
-            new = await asyncio.to_thread(Loaded, self._settings)
+            new = await asyncio.to_thread(Loaded, self._settings, self._admission)
         except Exception as error:
             known = str(error) if isinstance(error, ModelError) else f"{type(error).__name__} on loading it"
             self.refused = known.replace(f"{self._settings.model}{os.sep}", "")

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from opencc import OpenCC
@@ -85,8 +86,15 @@ def split_windows(document: Document, tokenizer: Tokenizer, config: WindowConfig
     return windows
 
 
-def document_tokens(windows: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
-    """All tokens of a document and the row of each: 0 for the title, which is counted once, then the sentences."""
+class Tokens(NamedTuple):
+    """All tokens of a document, int64 [N], and the row of each: 0 for the title, which is counted once, then the sentences."""
+
+    ids: np.ndarray
+    owners: np.ndarray
+
+
+def document_tokens(windows: Sequence[Window]) -> Tokens:
+    """The tokens of a document, from its windows."""
     tokens: list[int] = []
     owners: list[int] = []
     for number, window in enumerate(windows):
@@ -95,7 +103,7 @@ def document_tokens(windows: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
                 part = window.token_ids[piece.start : piece.end]
                 tokens.extend(part)
                 owners.extend([piece.sentence - TITLE] * len(part))
-    return np.asarray(tokens, dtype=np.int64), np.asarray(owners, dtype=np.int64)
+    return Tokens(np.asarray(tokens, dtype=np.int64), np.asarray(owners, dtype=np.int64))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -148,7 +148,7 @@ class Server:
 @pytest.fixture(scope="session")
 def tiny_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The real HTTP server with the tiny model."""
-    server = Server(tiny_model, tmp_path_factory.mktemp("server"))
+    server = Server(tiny_model, tmp_path_factory.mktemp("server"), WENZHAI_BURST_SECONDS="60")  # however slow the machine
     server.wait()
     yield server
     server.stop()
@@ -161,3 +161,73 @@ def shipped_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     server.wait()
     yield server
     server.stop()
+
+
+# A service whose model holds back what says so until a file appears, fails with the document's text in the message, and
+# notes the first character of each document that has a window in a batch.
+SLOW = """
+import os, time
+from pathlib import Path
+from serving import model
+folder = Path(os.environ["SLOW_FOLDER"])
+begin, forward = model.Model.begin, model.Model.forward
+def begin_noted(self, document):
+    job = begin(self, document)
+    job.text = document.text
+    return job
+def forward_slowly(self, batch):
+    texts = dict.fromkeys(job.text for job, _ in batch)
+    if any("错误" in text for text in texts):
+        raise ValueError(list(texts))
+    with (folder / "batches").open("a") as file:
+        print(*(text[0] for text in texts), file=file)
+    while any("等待" in text for text in texts) and not (folder / "go").exists():
+        time.sleep(0.02)
+    if any("缓慢" in text for text in texts) and not (folder / "go").exists():
+        time.sleep(0.1)
+    return forward(self, batch)
+model.Model.begin, model.Model.forward = begin_noted, forward_slowly
+from serving import service
+analyse = service.analyse
+def failing(document, *args, **options):
+    if "崩溃" in document.text:
+        raise KeyError(document.text)
+    return analyse(document, *args, **options)
+service.analyse = failing
+Wenzhai = service.Wenzhai
+"""
+
+
+class SlowServer(Server):
+    """The service whose model can be held back."""
+
+    def __init__(self, model: Path, folder: Path, **environment: str) -> None:
+        (folder / "slow_service.py").write_text(SLOW, "utf-8")
+        self.folder = folder
+        paths = {"PYTHONPATH": str(folder), "SLOW_FOLDER": str(folder)}
+        super().__init__(model, folder, "slow_service:Wenzhai", **paths, **environment)
+
+    def go(self) -> None:
+        """Let the model go on."""
+        (self.folder / "go").touch()
+
+    def batches(self) -> list[str]:
+        """The first characters of the documents in each batch so far."""
+        file = self.folder / "batches"
+        return file.read_text("utf-8").splitlines() if file.exists() else []
+
+
+@pytest.fixture
+def slow(tiny_model: Path, tmp_path: Path) -> Iterator[Callable[..., SlowServer]]:
+    """Start the slow service with these environment variables, and end it after the test."""
+    started: list[SlowServer] = []
+
+    def start(**environment: str) -> SlowServer:
+        started.append(SlowServer(tiny_model, tmp_path, **environment))
+        started[-1].wait()
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.go()
+        server.stop()

@@ -1,18 +1,22 @@
-"""Concurrent requests: each gets its own answer, in order; load beyond the limits; faults."""
+"""Concurrent requests: each gets its own answer, in order; who shares a batch, who waits, faults, callers that give up."""
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 import httpx
 import numpy as np
 import pytest
 from conftest import WORDS, Server
 
-from serving.batching import Batcher, OverloadedError
+from serving.admission import Admission, Kind, Place
+from serving.batching import Batcher, in_turns
 from serving.document import Document
-from serving.model import Model, Scores
+from serving.model import Job, Scores
 from serving.reading import read
+from serving.windows import Window
 
 
 def text(number: int, sentences: int) -> str:
@@ -48,92 +52,173 @@ def test_parallel_requests_are_answered_as_alone(tiny_server: Server) -> None:
 
 
 class FakeModel:
-    """Scores a document by the number in its text; counts batches; can be held back, and fails on 'bad'."""
+    """Scores a document by the number in its text, a window for each word; can be held back, and fails on 'bad'."""
+
+    topics = ()
 
     def __init__(self) -> None:
-        self.batches: list[list[str]] = []
+        self.batches: list[list[str]] = []  # the words of each
         self.gate = threading.Event()
         self.gate.set()
 
-    def split(self, document: Document) -> list:
-        return [type("Window", (), {"token_ids": [0] * len(document.text)})()]
-
-    def score_windows(self, documents: list[Document], split: list, max_batch_tokens: int) -> list[Scores]:
-        self.gate.wait(10)
-        self.batches.append([document.text for document in documents])
-        if any("bad" in document.text for document in documents):
+    def begin(self, document: Document) -> Job:
+        if "unsplittable" in document.text:
             raise ValueError("a fault")
-        return [Scores(*[np.array([int(document.text.split()[0])])] * 3) for document in documents]
+        windows = [Window([0] * len(word), [word]) for word in document.text.split()]  # type: ignore[list-item]
+        return Job(windows, None, None, np.zeros(1), np.zeros(1))  # type: ignore[arg-type]
+
+    def forward(self, batch: list[tuple[Job, Window]]) -> tuple[int, int]:
+        self.gate.wait(30)
+        words = [str(window.pieces[0]) for _, window in batch]
+        self.batches.append(words)
+        if "bad" in words:
+            raise ValueError("a fault")
+        for job, window in batch:
+            job.sums += int(window.pieces[0])
+        return sum(len(word) for word in words), 0
+
+    def finish(self, job: Job) -> Scores:
+        return Scores(job.sums, job.sums, job.sums)
 
 
-def documents(*texts: str) -> list[Document]:
-    return [read(text, format="text") for text in texts]
+class Desk:
+    """A batcher on a fake model that is busy with a document of its own until it is let go."""
+
+    def __init__(self, batch_tokens: int, streams: int) -> None:
+        self.model = FakeModel()
+        self.admission = Admission(streams, batch_tokens, 3, 0, 60)
+        self.batcher = Batcher(self.model, self.admission, streams, batch_tokens)  # type: ignore[arg-type]
+        self.places: list[Place] = []
+
+    def ask(self, *texts: str) -> asyncio.Task[list]:
+        self.places.append(Place(1, Kind()))
+        documents = [read(text, format="text") for text in texts]
+        return asyncio.create_task(self.batcher.score(documents, self.places[-1]))
+
+    async def until_waiting(self, tokens: int, place: int = -1) -> None:
+        """Until the last request, or this one, waits in the queue with so many tokens."""
+        while self.places[place].left != tokens:
+            await asyncio.sleep(0.01)
 
 
-@pytest.fixture
-def fake() -> Model:
-    return FakeModel()  # type: ignore[return-value]
+@asynccontextmanager
+async def desk(batch_tokens: int, streams: int = 1, held: bool = True) -> AsyncIterator[Desk]:
+    it = Desk(batch_tokens, streams)
+    if held:
+        it.model.gate.clear()
+        busy = [it.ask("9" * batch_tokens) for _ in range(streams)]
+        for place in range(streams):
+            await it.until_waiting(batch_tokens, place)
+    yield it
+    it.model.gate.set()
+    if held:
+        await asyncio.gather(*busy)
+    it.batcher.close()
 
 
-def test_waiting_documents_are_scored_together_within_the_budget(fake: FakeModel) -> None:
-    async def run() -> list:
-        batcher = Batcher(fake, 10, 100)
-        fake.gate.clear()
-        first = asyncio.create_task(batcher.score(documents("1")))
-        await asyncio.sleep(0.2)  # the model is busy with the first
-        rest = [asyncio.create_task(batcher.score(documents(str(i), str(i * 10)))) for i in range(2, 6)]
+def values(results: list) -> list[int]:
+    return [int(scores.topics[0]) for scores in results]
+
+
+def test_waiting_documents_share_batches_within_the_budget() -> None:
+    async def run() -> None:
+        async with desk(12) as it:
+            asked = [it.ask(str(i), str(i * 11)) for i in range(2, 8)]
+            await it.until_waiting(3)
+            it.model.gate.set()
+            assert [values(await task) for task in asked] == [[i, i * 11] for i in range(2, 8)]
+        batches = it.model.batches[1:]
+        assert len(batches) < 6 and all(len(batch) * max(map(len, batch)) <= 12 for batch in batches)
+
+    asyncio.run(run())
+
+
+def test_a_long_document_is_scored_between_others() -> None:
+    async def run() -> None:
+        async with desk(10) as it:
+            long = it.ask(" ".join(["1000"] * 100))
+            await it.until_waiting(400)
+            short = it.ask("20 30")
+            await it.until_waiting(4)
+            it.model.gate.set()
+            assert values(await short) == [50]
+            assert values(await long) == [100_000]
+        flat = [word for batch in it.model.batches for word in batch]
+        assert flat.index("30") < 10 and flat[-1] == "1000" and flat.count("1000") == 100
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_a_word_longer_than_the_budget_and_many_at_once(streams: int) -> None:
+    async def run() -> None:
+        async with desk(4, streams, held=False) as it:
+            asked = [it.ask(f"{i} 1{i:08} 3", "5") for i in range(50)]
+            for i, task in enumerate(asked):
+                assert values(await task) == [i + 100_000_003 + i, 5]
+            assert await it.batcher.score([], Place(0, Kind())) == []
+            assert all(place.left == 0 for place in it.places)
+
+    asyncio.run(run())
+
+
+def test_one_faulty_document_fails_alone() -> None:
+    async def run() -> None:
+        async with desk(100) as it:
+            asked, other = it.ask("1", "2 bad", "unsplittable", "3 4"), it.ask("5")
+            await it.until_waiting(1)
+            it.model.gate.set()
+            one, fault, unsplit, three = await asked
+            assert isinstance(fault, ValueError) and isinstance(unsplit, ValueError)
+            assert values([one, three]) == [1, 7] and values(await other) == [5]
+            assert len(await it.ask("unsplittable")) == 1
+            assert values(await it.ask("6")) == [6]
+
+    asyncio.run(run())
+
+
+def test_who_gives_up_takes_the_documents_along() -> None:
+    async def run() -> None:
+        async with desk(4) as it:
+            gone, stays = it.ask("2222 3333", "4444"), it.ask("5555")
+            await it.until_waiting(4)
+            gone.cancel()
+            await asyncio.wait([gone])
+            assert [place.left for place in it.places] == [4, 0, 4]
+            it.model.gate.set()
+            assert values(await stays) == [5555]
+        assert it.model.batches == [["9999"], ["5555"]]
+
+    asyncio.run(run())
+
+
+def test_speed_and_what_is_left_are_booked() -> None:
+    async def run() -> None:
+        async with desk(4, held=False) as it:
+            before = it.admission.speed
+            await it.ask("1111 2222")
+            assert it.places[0].left == 0 and it.admission.speed != before
+
+    asyncio.run(run())
+
+
+def test_work_in_threads_is_given_up_between_turns() -> None:
+    started: list[int] = []
+
+    def work(number: int) -> int:
+        started.append(number)
+        threading.Event().wait(0.03)
+        return number * 2
+
+    async def run() -> None:
+        assert await in_turns(work, range(4)) == [0, 2, 4, 6] and await in_turns(work, []) == []
+        task = asyncio.create_task(in_turns(work, range(1000)))
+        while len(started) < 6:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        so_far = len(started)
         await asyncio.sleep(0.2)
-        fake.gate.set()
-        return [await first, *[await task for task in rest]]
+        assert len(started) <= so_far + 1
 
-    results = asyncio.run(run())
-    assert [[int(s.topics[0]) for s in scores] for scores in results] == [[1], [2, 20], [3, 30], [4, 40], [5, 50]]
-    assert fake.batches[0] == ["1"] and len(fake.batches) < 6
-    assert all(sum(map(len, batch)) <= 10 for batch in fake.batches)
-
-
-def test_a_document_beyond_the_budget_is_scored_alone(fake: FakeModel) -> None:
-    long = "7 " + "x" * 50
-    results = asyncio.run(Batcher(fake, 10, 100).score(documents("1", long, "2")))
-    assert [int(s.topics[0]) for s in results] == [1, 7, 2]
-    assert [long] in fake.batches
-
-
-def test_one_faulty_document_fails_alone(fake: FakeModel) -> None:
-    async def run() -> list:
-        batcher = Batcher(fake, 100, 100)
-        return [await batcher.score(documents("1", "2 bad", "3")), await batcher.score(documents("4"))]
-
-    (one, fault, three), [four] = asyncio.run(run())
-    assert isinstance(fault, ValueError)
-    assert [int(s.topics[0]) for s in (one, three, four)] == [1, 3, 4]
-
-
-def test_requests_that_arrive_together_do_not_slip_past_the_limit(fake: FakeModel) -> None:
-    async def run() -> list:
-        batcher = Batcher(fake, 100, 4)
-        fake.gate.clear()
-        tasks = [asyncio.create_task(batcher.score(documents("1", "2"))) for _ in range(5)]
-        await asyncio.sleep(0.2)
-        fake.gate.set()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        return [*results, await batcher.score(documents(*"12345"))]  # alone, a request of more than the limit is let in
-
-    results = asyncio.run(run())
-    assert [isinstance(result, OverloadedError) for result in results] == [False, False, True, True, True, False]
-
-
-def test_who_gives_up_takes_the_documents_along(fake: FakeModel) -> None:
-    async def run() -> list:
-        batcher = Batcher(fake, 1, 3)
-        fake.gate.clear()
-        first = asyncio.create_task(batcher.score(documents("1")))
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(batcher.score(documents("2", "3")), 0.2)
-        late = asyncio.create_task(batcher.score(documents("4", "5")))  # there is room again
-        await asyncio.sleep(0.1)
-        fake.gate.set()
-        return [*await first, *await late]
-
-    assert [int(s.topics[0]) for s in asyncio.run(run())] == [1, 4, 5]
-    assert fake.batches == [["1"], ["4"], ["5"]]
+    asyncio.run(run())

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from serving.document import Document
 from serving.features import FEATURES, sentence_features
-from serving.windows import WindowConfig, split_windows
+from serving.windows import WindowConfig, document_tokens, split_windows
 
 CONFIG = WindowConfig(max_tokens=64, max_title_tokens=16, cls=0, sep=2, pad=1)
 
@@ -21,7 +21,7 @@ def tokenizer() -> Tokenizer:
 
 def features(tokenizer: Tokenizer, text: str, title: str = "") -> list[dict[str, float]]:
     document = Document(text, title=title)
-    rows = sentence_features(document, split_windows(document, tokenizer, CONFIG))
+    rows = sentence_features(document, document_tokens(split_windows(document, tokenizer, CONFIG)))
     assert rows.shape == (1 + len(document.sentences), len(FEATURES)) and rows.dtype == np.float32
     assert np.isfinite(rows).all() and rows.min() >= 0 and rows.max() < 5
     return [dict(zip(FEATURES, row.tolist())) for row in rows]

@@ -40,14 +40,14 @@ def test_the_service_runs_without_torch() -> None:
 def test_data_flows_one_way() -> None:
     """A module of serving/ imports only modules that stand before it."""
     order = [
-        "errors", "settings", "document", "charset", "phonetics", "html_repair", "noise_rules", "noise_blocks", "markdown",
-        "markup", "noise", "titles", "pages", "paragraphs", "pdf", "docx", "converter", "conversion", "mail", "front_matter",
-        "reading", "windows", "features", "lexicon", "calibration", "model", "schema", "analysis", "storage", "rows",
-        "compression", "containers", "kinds", "members", "archive", "parts", "results", "progress", "provenance", "signatures",
-        "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "report_sql",
-        "report_tables", "report_figures", "plots", "render", "report_plots", "report", "logs", "metrics", "access",
-        "keys", "rate", "connections", "batching", "switching", "body", "http", "label_studio", "corrections", "openapi",
-        "routes", "service",
+        "errors", "cores", "settings", "document", "charset", "phonetics", "html_repair", "noise_rules", "noise_blocks",
+        "markdown", "markup", "noise", "titles", "pages", "paragraphs", "pdf", "docx", "converter", "conversion", "mail",
+        "front_matter", "reading", "windows", "features", "lexicon", "calibration", "model", "schema", "analysis", "storage",
+        "rows", "compression", "containers", "kinds", "members", "archive", "parts", "results", "progress", "provenance",
+        "signatures", "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "report_sql",
+        "report_tables", "report_figures", "plots", "render", "report_plots", "report", "logs", "metrics", "access", "keys",
+        "rate", "connections", "admission", "fair_queue", "batching", "switching", "body", "held", "disconnect", "http",
+        "label_studio", "corrections", "openapi", "routes", "service",
     ]
     for path in (ROOT / "serving").glob("*.py"):
         if path.stem == "__init__":

@@ -38,15 +38,15 @@ def test_a_documents_tokens_are_each_sentences_and_the_title_once() -> None:
 
 def test_pairs_are_of_neighbours_within_a_sentence() -> None:
     window = Window([1, 7, 2, 5, 5, 60, 6, 2], [Piece(-1, 1, 2), Piece(0, 3, 6), Piece(1, 6, 7)])
-    rows, owners = terms([window], 50)
+    rows, owners = terms(document_tokens([window]), 50)
     assert rows[:4].tolist() == [7, 5, 5, 6] and owners[:4].tolist() == [0, 1, 1, 2]
     assert len(rows) == 5 and 50 <= rows[4] < 50 + PAIRS and owners[4] == 1  # 5 5; 60 is unknown
-    assert (rows[4] == terms([Window([5, 5], [Piece(0, 0, 2)])], 50)[0][2]).all()
+    assert (rows[4] == terms(document_tokens([Window([5, 5], [Piece(0, 0, 2)])]), 50)[0][2]).all()
 
 
 def test_scores_are_those_of_scikit_learn(examples: list[Example]) -> None:
     table, bias = fit_lexicon(examples, 120, 2)
-    words = [terms(example.windows, 120)[0].tolist() for example in examples]
+    words = [terms(document_tokens(example.windows), 120)[0].tolist() for example in examples]
     vectorizer = TfidfVectorizer(analyzer=lambda tokens: tokens, sublinear_tf=True, min_df=2)
     features = vectorizer.fit_transform(words)
     truth = np.stack([example.topics for example in examples])
@@ -65,18 +65,18 @@ def test_a_sentence_is_scored_like_a_document_of_its_own_by_its_length(examples:
     texts = ["".join(sentences) * 9, *sentences]
     rows = [Row(text, None, None, None, "", "", str(i)) for i, text in enumerate(texts)]
     whole, *alone = make_examples(rows, TOPICS, tokenizer.backend_tokenizer, config)
-    document, found = lexicon.score(whole.windows, 27)
+    document, found = lexicon.score(document_tokens(whole.windows), 27)
     assert document.shape == (2,) and found.shape == (27, 2) and len(whole.windows) > 2
-    bias = lexicon.score([Window([0, 0], [])], 0)[0]
+    bias = lexicon.score(document_tokens([Window([0, 0], [])]), 0)[0]
     for index, (example, share) in enumerate(zip(alone, (1, 7 / 56, 7 / 56))):
-        expected = (lexicon.score(example.windows, 1)[0] - bias) * share + bias
+        expected = (lexicon.score(document_tokens(example.windows), 1)[0] - bias) * share + bias
         assert np.allclose(found[index], expected, atol=1e-5)
     assert found[0].argmax() == 1 and found[2].argmax() == 0
 
 
 def test_unknown_and_missing_tokens_leave_the_bias() -> None:
     lexicon = Lexicon(np.array([[0.0, 0.0], [1.0, 3.0]] + [[0.0, 0.0]] * PAIRS), np.array([-0.5]))
-    document, sentences = lexicon.score([Window([0, 50, 0, 0], [Piece(0, 1, 2), Piece(1, 2, 3)])], 2)
+    document, sentences = lexicon.score(document_tokens([Window([0, 50, 0, 0], [Piece(0, 1, 2), Piece(1, 2, 3)])]), 2)
     assert document.tolist() == [-0.5] and sentences.tolist() == [[-0.5], [-0.5]]
 
 

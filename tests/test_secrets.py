@@ -10,10 +10,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from conftest import Server
+from conftest import Server, SlowServer
 from test_docx import make_docx, paragraph
 from test_hostile_http import bomb
-from test_lifecycle import SLOW
 from test_routes import zipped
 
 # Of document text, which no error may quote; and of names (ids, keys, options), which an error may give back to their caller.
@@ -29,18 +28,15 @@ def spellings(marker: str) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlowServer]:
     """With a key, and all that is ever logged; its model and analysis fail on some documents, with their text in the message."""
-    folder = tmp_path_factory.mktemp("secrets")
-    (folder / "slow_service.py").write_text(SLOW, "utf-8")
-    started = Server(
-        tiny_model, folder, "slow_service:Wenzhai", PYTHONPATH=str(folder), GO=str(folder / "go"), BENTOML_DEBUG="True",
-        WENZHAI_API_KEY="zqkey", WENZHAI_REQUEST_TIMEOUT_SECONDS="1", WENZHAI_RECEIVE_SECONDS="1",
-        WENZHAI_LOG_FORMAT="json",
+    started = SlowServer(
+        tiny_model, tmp_path_factory.mktemp("secrets"), BENTOML_DEBUG="True", WENZHAI_API_KEY="zqkey",
+        WENZHAI_REQUEST_TIMEOUT_SECONDS="1", WENZHAI_RECEIVE_SECONDS="1", WENZHAI_LOG_FORMAT="json",
     )
     started.wait()
     yield started
-    (folder / "go").touch()
+    started.go()
     started.stop()
 
 

@@ -41,7 +41,7 @@ def link(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(link: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(link, tmp_path_factory.mktemp("switching"), WENZHAI_WORKERS="2")
+    started = Server(link, tmp_path_factory.mktemp("switching"), WENZHAI_WORKERS="2", WENZHAI_MAX_SLOWDOWN="1000")
     started.wait()
     yield started
     started.stop()
@@ -156,7 +156,8 @@ def test_one_scrape_counts_what_all_workers_did(server: Server) -> None:
     assert more("wenzhai_documents_total", ("outcome", "ok")) == 48
     assert more("wenzhai_document_errors_total", ("kind", "unreadable")) == 24
     assert more("wenzhai_characters_total") == 24 * (7 * 3 + 5)
-    assert more("wenzhai_queue_seconds_count") == more("wenzhai_batch_documents_sum") == 48
+    assert more("wenzhai_queue_seconds_count") == 24
+    assert more("wenzhai_batch_documents_sum") == 48
     assert more("wenzhai_model_seconds_count") == more("wenzhai_batch_documents_count") > 0
     assert more("wenzhai_tokens_total", ("kind", "document")) > 0 < more("wenzhai_tokens_total", ("kind", "padding"))
     assert more("wenzhai_topic_score_count", ("topic", "finance")) == 48

@@ -15,7 +15,7 @@ from serving.analysis import sentence_budget
 from serving.document import Document, split_sentences
 from serving.features import sentence_features
 from serving.reading import ReadingError, read
-from serving.windows import Window, WindowConfig, split_windows
+from serving.windows import Window, WindowConfig, document_tokens, split_windows
 from training.data import DataError, Reading, Row, set_aside
 from training.rouge import greedy_oracle
 
@@ -99,7 +99,7 @@ def make_examples(
             topics = np.zeros(len(topic_ids), dtype=np.float32)
             topics[[index[topic] for topic in row.topics if topic in index]] = 1
         windows = split_windows(document, tokenizer, config)
-        features, evidence = sentence_features(document, windows), evidence_labels(document, row, index)
+        features, evidence = sentence_features(document, document_tokens(windows)), evidence_labels(document, row, index)
         examples.append(Example(document, windows, features, topics, key_labels(document, row), row, evidence))
     return examples
 

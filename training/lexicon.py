@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.svm import LinearSVC
 
 from serving.lexicon import PAIRS, Lexicon, terms
+from serving.windows import document_tokens
 from training.examples import Example
 
 _MIN_DOCUMENTS = 2  # a token or pair seen in fewer tells nothing
@@ -46,7 +47,7 @@ def _counts(examples: Sequence[Example], vocabulary: int) -> csr_matrix:
     """Counts of tokens and pairs, a row a document."""
     indices, lengths = [], [0]
     for example in examples:
-        found, _ = terms(example.windows, vocabulary)
+        found, _ = terms(document_tokens(example.windows), vocabulary)
         indices.append(found)
         lengths.append(len(found))
     columns = np.concatenate(indices)
@@ -60,4 +61,4 @@ def lexical_logits(lexicon: tuple[np.ndarray, np.ndarray] | None, examples: Sequ
     if lexicon is None:
         return [None] * len(examples)
     reader = Lexicon(*lexicon)
-    return [reader.score(example.windows, len(example.document.sentences))[0] for example in examples]
+    return [reader.score(document_tokens(example.windows), len(example.document.sentences))[0] for example in examples]

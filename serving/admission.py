@@ -1,0 +1,173 @@
+"""Whether a request is taken in, by the work that it is and the work that waits; if not, when to come back.
+
+Work is counted in tokens: estimated from a request's size when it comes, known once it is split. Requests are of three
+kinds, short, medium and long. The fair queue gives each kind a third of the work, or what the others leave of it, and within a
+kind each request an equal share. So how long a request will take is known when it comes: of the others of its kind each claims
+as much as it does itself, or what that one has left. It is taken in if it would take at most ``max_slowdown`` times as long
+as alone, or if there is no other of its kind: however many long ones come, there is a place for a short one, and the reverse.
+
+A burst is no overload: as long as they do not stand for ever, more may wait, up to ``burst_seconds`` of that third. The first
+request beyond that shows that the queue does stand, and from then on only the first rule holds for its kind, until there are
+so few that none is there at times. (As in Maurer, "Fail at scale", ACM Queue 13(8), 2015, after Nichols and Jacobson's CoDel,
+"Controlling queue delay", ACM Queue 10(5), 2012; here a request is refused when it comes rather than after it has waited.)
+
+All of it runs in the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
+
+from prometheus_client import Counter, Gauge
+
+RUNNING = Gauge("wenzhai_running_requests", "Requests taken in and not yet answered", multiprocess_mode="livesum")
+REFUSED = Counter("wenzhai_refused_requests", "Requests refused because too much was waiting")
+_TOKENS_PER_BYTE = 0.03, 0.25  # of a body: a page that is mostly mark-up, or a PDF, and text without anything else
+_MEDIUM, _LONG = 1, 16  # forward passes beyond which a request is no longer short, or medium
+_LEAST_TOKENS = 128  # of a request: a forward pass over fewer hardly takes less time
+_MEMORY = 0.95  # of earlier batches, at each further one, in the measured speed
+_LATELY_SECONDS = 5.0  # over which the work of a kind is averaged
+_REST_SECONDS = 5.0  # of idleness that end a crowd …
+_REST_SHARE = 0.05  # … beyond this share of all time
+
+
+class OverloadedError(RuntimeError):
+    """Too much is waiting. ``retry_after`` says in how many seconds what waits now will be done."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the service is busy: try again in {retry_after} seconds")
+        self.retry_after = retry_after
+
+
+@dataclass(eq=False)
+class Place:
+    """A request that has been taken in; ``left`` tokens of it are still to be scored."""
+
+    left: float
+    kind: Kind
+
+
+class Kind:
+    """Requests of one kind, and whether they have been too many."""
+
+    def __init__(self) -> None:
+        self.crowded, self.done = False, 0.0  # tokens scored lately
+        self._running, self._rest, self._seen = 0, 0.0, 0.0
+
+    def look(self, now: float, more: int = 0) -> None:
+        """Note the time, at which so many more requests run: an idle time long enough ends the crowd."""
+        elapsed, self._seen = now - self._seen, now
+        self.done *= math.exp(-elapsed / _LATELY_SECONDS)
+        self._rest = max(self._rest + elapsed * ((not self._running) - _REST_SHARE), 0.0)
+        self.crowded = self.crowded and self._rest < _REST_SECONDS
+        self._running += more
+
+    def crowd(self) -> None:
+        """One had to be refused."""
+        self.crowded, self._rest = True, 0.0
+
+
+class Admission:
+    """Takes requests in, or refuses them.
+
+    Args:
+        streams: forward passes at the same time.
+        batch_tokens: of one forward pass; a request of fewer keeps one stream busy, a larger one several.
+        max_slowdown: how many times the time alone a request may take beside others.
+        burst_seconds: of work that may wait as long as that does not last.
+        timeout_seconds: after which nobody waits for an answer any more.
+    """
+
+    def __init__(
+        self, streams: int, batch_tokens: int, max_slowdown: float, burst_seconds: float, timeout_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._streams, self._batch_tokens = streams, batch_tokens
+        self._burst, self._timeout, self._clock = burst_seconds, timeout_seconds, clock
+        self._slowdown, self._kinds = max_slowdown, (Kind(), Kind(), Kind())
+        self._places: set[Place] = set()
+        self._tokens, self._seconds = 5.0, 0.001  # a guess that the first batch outweighs
+
+    @property
+    def speed(self) -> float:
+        """Tokens a second of one stream, as last measured."""
+        return self._tokens / self._seconds
+
+    def measured(self, tokens: float, seconds: float) -> None:
+        """A batch was scored in so long."""
+        self._tokens, self._seconds = self._tokens * _MEMORY + tokens, self._seconds * _MEMORY + seconds
+
+    def book(self, place: Place, tokens: float) -> None:
+        """So much of a request was scored."""
+        place.left = max(place.left - tokens, 0.0)
+        place.kind.done += tokens
+
+    def check(self, size: int) -> None:
+        """Whether a request with a body of so many bytes could be taken in now, whatever is in it.
+
+        Raises:
+            OverloadedError: it could not.
+        """
+        least, most = (self._delay(size * rate) for rate in _TOKENS_PER_BYTE)
+        if least and most:
+            self._refuse(self._kind(size * _TOKENS_PER_BYTE[1]), most)
+
+    def _refuse(self, kind: Kind, seconds: float) -> NoReturn:
+        kind.crowd()
+        REFUSED.inc()
+        raise OverloadedError(max(math.ceil(seconds), 1))
+
+    def _delay(self, tokens: float) -> float:
+        """Seconds until a request of so many tokens could be taken in; 0 if now."""
+        tokens, kind, now = max(tokens, _LEAST_TOKENS), self._kind(tokens), self._clock()
+        for each in self._kinds:
+            each.look(now)
+        others = sum(
+            min(max(place.left, _LEAST_TOKENS), tokens) for place in self._places if place.kind is kind and place.left
+        )
+        if not others:
+            return 0.0
+        capacity, share = self._streams * self.speed, 1 / len(self._kinds)
+        taken = sum(min(each.done / (capacity * _LATELY_SECONDS), share) for each in self._kinds if each is not kind)
+        pace = capacity * (1 - taken)
+        alone = tokens / min(max(tokens / self._batch_tokens, 1.0), self._streams) / self.speed
+        expected, bearable = (others + tokens) / pace, min(self._slowdown * alone, max(self._timeout, alone))
+        burst = not kind.crowded and others / (capacity * share) <= self._burst
+        return 0.0 if expected <= bearable or burst else min(expected - bearable, others / pace)
+
+    @contextmanager
+    def admit(self, tokens: float) -> Iterator[Place]:
+        """Take in a request of so many tokens, until the end of the block.
+
+        Raises:
+            OverloadedError: it is refused.
+        """
+        kind = self._kind(tokens)
+        if delay := self._delay(tokens):
+            self._refuse(kind, delay)
+        kind.look(self._clock(), +1)
+        place = Place(tokens, kind)
+        self._places.add(place)
+        RUNNING.inc()
+        try:
+            yield place
+        finally:
+            RUNNING.dec()
+            self._places.remove(place)
+            place.kind.look(self._clock(), -1)
+
+    def resize(self, place: Place, tokens: float) -> None:
+        """A request is now known, or better known, to be so many tokens."""
+        now = self._clock()
+        place.kind.look(now, -1)
+        place.left, place.kind = tokens, self._kind(tokens)
+        place.kind.look(now, +1)
+
+    def _kind(self, tokens: float) -> Kind:
+        passes = tokens / self._batch_tokens
+        return self._kinds[(passes > _MEDIUM) + (passes > _LONG)]
