@@ -18,7 +18,6 @@ import random
 import statistics
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,16 +27,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.analysis import Here
 from benchmarks.archives import draw_rows
 from benchmarks.served import Served, ask, connect, make_text, percentiles
-from serving.analysis import analyse
-from serving.model import Model
-from serving.reading import read
-from serving.schema import Options
 from serving.settings import get_settings
 
 ROUNDS = 3
-TOGETHER = 8  # documents scored together in process
 SHORT, MEDIUM = 150, 1_000  # characters
 
 
@@ -48,27 +43,6 @@ def choose(corpus: Path | None, count: int) -> list[str]:
         return [text for text in texts if 100 <= len(text) <= 20_000][:count]
     draw = random.Random(0)
     return [make_text(draw, int(min(max(draw.lognormvariate(6.8, 1.0), 100), 20_000))) for _ in range(count)]
-
-
-class Here:
-    """The service's work without HTTP."""
-
-    def __init__(self, model: Path, streams: int) -> None:
-        self._streams, self._budget = streams, get_settings().max_batch_tokens
-        self._model = Model.load(model, streams=streams)
-
-    def answer(self, *texts: str) -> list[str]:
-        """What the service sends."""
-        documents = [read(text) for text in texts]
-        scores = self._model.score(documents, self._budget)
-        return [analyse(d, s, self._model, Options()).model_dump_json() for d, s in zip(documents, scores)]
-
-    def seconds(self, texts: list[str]) -> float:
-        """Of answering all, some at a time in each thread."""
-        started = time.perf_counter()
-        with ThreadPoolExecutor(self._streams) as pool:
-            list(pool.map(lambda at: self.answer(*texts[at : at + TOGETHER]), range(0, len(texts), TOGETHER)))
-        return time.perf_counter() - started
 
 
 async def saturate(url: str, texts: list[str], connections: int) -> tuple[float, int]:
@@ -142,7 +116,7 @@ def main(
     workers = workers or settings.workers
     streams = streams or max(settings.workers * settings.streams // workers, 1)
     here = Here(model, workers * streams)
-    here.seconds(texts[:20])
+    here.answer_all(texts[:20])
     with Served(model, WENZHAI_WORKERS=str(workers), WENZHAI_STREAMS=str(streams)) as served:
         asyncio.run(saturate(served.url, texts[:20], connections))
         figures = measure(served, here, texts, connections)
@@ -156,7 +130,9 @@ def measure(served: Served, here: Here, texts: list[str], connections: int) -> d
     """All figures that need both sides."""
     within, over, refused = [], [], 0
     for _ in range(ROUNDS):
-        within.append(here.seconds(texts))
+        started = time.perf_counter()
+        here.answer_all(texts)
+        within.append(time.perf_counter() - started)
         seconds, more = asyncio.run(saturate(served.url, texts, connections))
         over.append(seconds)
         refused += more
