@@ -11,7 +11,7 @@ import numpy as np
 
 from serving.model import Model
 from serving.parts import printable
-from serving.plots import Line, unit_square
+from serving.plots import Line, Plot, unit_square
 from serving.render import PAGE, Texts, render
 from serving.settings import get_settings
 from training.diagnosis import (
@@ -102,7 +102,7 @@ def _topics(model: Model, labelled: Sequence[Judged], figures: dict[str, Any], t
     }
 
 
-def _reliability(bins: Sequence[Bin], texts: Texts):
+def _reliability(bins: Sequence[Bin], texts: Texts) -> Plot:
     points = [(100 * b.mean, 100 * b.share) for b in bins]
     tips = [f"{b.low:.1f} – {b.high:.1f}: {b.mean:.3f} / {b.share:.3f} ({b.cells:,})" for b in bins]
     dots = [Line([point], "dots first", tip, dots=True) for point, tip in zip(points, tips)]
