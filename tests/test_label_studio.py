@@ -151,6 +151,21 @@ def test_there_and_back_by_command(tmp_path: Path) -> None:
     assert len(ours) > 20 and list(map(labels, ours)) == list(map(labels, theirs))
 
 
+def test_cells_of_a_table_hold_lists(tmp_path: Path) -> None:
+    sentences = {"genetic_screening": [TEXT.splitlines()[0][:13]]}
+    (tmp_path / "rows.csv").write_text(
+        "id,text,topics,key_sentences,evidence\n"
+        f'a,"{TEXT}",genetic_screening|tcm,费用由财政承担。|市民可以在医院预约。,"{json.dumps(sentences).replace(chr(34), chr(34) * 2)}"\n'
+        f'b,"{TEXT}",,费用由财政承担。,\n', "utf-8",
+    )
+    command("export", tmp_path / "rows.csv", "--output", tmp_path / "tasks.json")
+    command("import", tmp_path / "tasks.json", "--output", tmp_path / "rows.jsonl")
+    first, second = (json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines())
+    assert first["topics"] == ["genetic_screening", "tcm"] and first["evidence"] == sentences
+    assert first["key_sentences"] == ["费用由财政承担。", "市民可以在医院预约。"]
+    assert second["topics"] == [] and second["key_sentences"] == ["费用由财政承担。"]
+
+
 def test_the_command_says_what_it_left_out(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     write_jsonl(rows, [ROW, {**ROW, "key_sentences": ["别的话。"]}])
