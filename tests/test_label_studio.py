@@ -153,9 +153,10 @@ def test_there_and_back_by_command(tmp_path: Path) -> None:
 
 def test_cells_of_a_table_hold_lists(tmp_path: Path) -> None:
     sentences = {"genetic_screening": [TEXT.splitlines()[0][:13]]}
+    cell = json.dumps(sentences).replace('"', '""')
     (tmp_path / "rows.csv").write_text(
         "id,text,topics,key_sentences,evidence\n"
-        f'a,"{TEXT}",genetic_screening|tcm,费用由财政承担。|市民可以在医院预约。,"{json.dumps(sentences).replace(chr(34), chr(34) * 2)}"\n'
+        f'a,"{TEXT}",genetic_screening|tcm,费用由财政承担。|市民可以在医院预约。,"{cell}"\n'
         f'b,"{TEXT}",,费用由财政承担。,\n', "utf-8",
     )
     command("export", tmp_path / "rows.csv", "--output", tmp_path / "tasks.json")

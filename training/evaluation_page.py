@@ -37,7 +37,7 @@ _MISTAKES = 500  # rows of the table of all mistakes
 _TILES = (
     "micro_f1", "macro_f1", "exact_match", "accuracy", "map", "ece", "key_sentence_f1", "rouge1", "rouge2", "rougeL",
 )
-_SECTIONS = (
+SECTIONS = (
     "figures", "topics", "curves", "reliability", "confusions", "worst", "mistakes", "suspects", "few", "next", "about",
 )
 
@@ -60,7 +60,7 @@ def build(
     values: dict[str, Any] = {
         "title": texts("title"), "made": f"{datetime.now():%Y-%m-%d %H:%M}", "data": printable(data), "figures": figures,
         "names": {topic.id: topic.name for topic in model.topics}, "tiles": [key for key in _TILES if figures[key] is not None],
-        "sections": _SECTIONS if labelled else ("figures", "about"), "rows": [],
+        "sections": SECTIONS if labelled else ("figures", "about"), "rows": [],
         "limits": {
             "worst": _WORST, "next": _NEXT, "text": _TEXT, "mistakes": _MISTAKES, "few": FEW, "rows": settings.report_rows,
             "quote": settings.report_quote_chars,
