@@ -172,13 +172,13 @@ def output_of(page: str, name: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def alike(answer: Any, said: Any) -> bool:
-    """The same but for the last digits of scores, which differ between processors, and the hash of a model trained anew."""
+def alike(answer: Any, said: Any, tolerance: float = 0.05) -> bool:
+    """The same but for scores, which differ a little between processors, and the name of the model, which holds a hash."""
     if isinstance(said, dict):
-        return answer.keys() == said.keys() and all(key == "model" or alike(answer[key], said[key]) for key in said)
+        return answer.keys() == said.keys() and all(key == "model" or alike(answer[key], said[key], tolerance) for key in said)
     if isinstance(said, list):
-        return len(answer) == len(said) and all(map(alike, answer, said))
-    return answer == (pytest.approx(said, abs=0.05) if isinstance(said, float) else said)
+        return len(answer) == len(said) and all(alike(a, b, tolerance) for a, b in zip(answer, said))
+    return answer == (pytest.approx(said, abs=tolerance) if isinstance(said, float) else said)
 
 
 @pytest.mark.shipped
@@ -199,7 +199,7 @@ def test_the_answer_in_the_readme(shipped_server: Server, folder: Path) -> None:
 def test_the_answer_of_ones_own_model(own_server: Server, folder: Path) -> None:
     command, said = output_of("docs/training.md", "classify")
     answer = json.loads(run(command.replace(SERVER, own_server.url), folder))
-    assert alike(answer, json.loads(said)), answer
+    assert alike(answer, json.loads(said), tolerance=0.2), answer  # trained anew
 
 
 @pytest.mark.parametrize("command", [text for text in (c.text for c in COMMANDS if c.run) if re.search(r"\bmake ", text)])
