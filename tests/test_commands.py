@@ -56,9 +56,14 @@ class Command(NamedTuple):
         return [words[next(i for i, word in enumerate(words) if "=" not in word) :] for words in parts]
 
 
+def joined(path: Path) -> str:
+    """The text of a page, commands of several lines in one."""
+    return re.sub(r"\s*\\\n\s*", " ", path.read_text("utf-8"))
+
+
 def shown_commands() -> Iterator[Command]:
     for path in PAGES:
-        text = path.read_text("utf-8").replace("\\\n", " ")
+        text = joined(path)
         for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
             for line in block.splitlines():
                 if language == "console" and line.startswith("$ "):
@@ -165,7 +170,7 @@ def own_server(folder: Path, printed: dict[str, str]) -> Iterator[Server]:
 
 def output_of(page: str, name: str) -> tuple[str, str]:
     """The command before ``<!-- output:name -->``, and the fenced block behind it."""
-    text = (ROOT / page).read_text("utf-8")
+    text = joined(ROOT / page)
     block = rf"^\$ ([^\n]+)\n```(?:(?!^\$ ).)*?<!-- output:{name} -->\n```\w*\n(.*?)```"
     match = re.search(block, text, re.DOTALL | re.MULTILINE)
     assert match, f"{page} shows no output for {name}"
