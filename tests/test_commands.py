@@ -138,7 +138,8 @@ def test_what_a_command_names_exists(command: Command) -> None:
 
 
 def run(command: str, folder: Path) -> str:
-    command = command.replace(".venv/bin/python", shlex.quote(sys.executable)).replace("build/", f"{folder}/")
+    command = command.replace(".venv/bin/python", shlex.quote(sys.executable))
+    command = command.replace("build/", f"{folder}/").replace(" keys.json", f" {folder}/keys.json")
     result = subprocess.run(
         command, shell=True, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=900,
         env={**os.environ, "COLUMNS": "100"},
