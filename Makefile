@@ -37,7 +37,7 @@ audit: $(VENV)/.test
 	$(BIN)/uvx pip-audit@2.10.1 --require-hashes --disable-pip -r requirements-serving.txt
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check . && $(BIN)/ruff format --check --diff . || true
+	$(BIN)/ruff check .
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else "Python 3.10, 3.11 or 3.12 is needed, this is %d.%d; try: make PYTHON=python3.11 ..." % v)'

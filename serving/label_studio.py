@@ -78,6 +78,9 @@ def _prediction(analysis: Mapping[str, Any]) -> dict[str, Any]:
 def _of_row(row: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     marked = [(KEY, row.get("key_sentences") or []), *(row.get("evidence") or {}).items()]
     spans: dict[Span, dict[str, float | None]] = {}
+    for label, sentences in [("topics", row.get("topics") or []), *marked]:
+        if isinstance(sentences, str):
+            raise InputError(f"'{label}' is a string: make it a list")
     for label, sentences in marked:
         for sentence in sentences:
             start = text.find(sentence)

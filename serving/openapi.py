@@ -85,16 +85,13 @@ def describe(topics: list[str], *, secured: bool = False) -> dict[str, Any]:
 def _schemas(topics: list[str]) -> dict[str, Any]:
     _, top = models_json_schema([(model, "validation") for model in _MODELS], ref_template="#/components/schemas/{model}")
     schemas: dict[str, Any] = deepcopy(top["$defs"])
+    # Named, so that a generated client has one type of it, whose name says what it is.
+    schemas["TopicId"] = {"type": "string", "enum": topics, "description": "A topic that the model knows"}
     for name in ("Options", "AnalyzeRequest"):
         fields = schemas[name]["properties"]
-        _typed(fields["topics"], "array")["items"]["enum"] = topics
-        _typed(fields["focus"], "string")["enum"] = topics
+        next(option for option in fields["topics"]["anyOf"] if option["type"] == "array")["items"] = _ref("TopicId")
+        fields["focus"]["anyOf"] = [_ref("TopicId"), {"type": "null"}]
     return schemas
-
-
-def _typed(field: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The alternative of an optional field that is not null."""
-    return next(option for option in field["anyOf"] if option["type"] == kind)
 
 
 def _ref(name: str) -> dict[str, str]:

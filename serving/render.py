@@ -42,8 +42,6 @@ def number(value: Any) -> str:
     """Whole numbers with separators, shares with three places, nothing as a dash; text as it is."""
     if value is None:
         return "–"
-    if isinstance(value, bool):
-        return str(value)
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

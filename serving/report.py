@@ -180,6 +180,8 @@ def _print(archive: Archive, query: str) -> None:
 
     try:
         found = archive.connection.execute(query)
+        if found is None or not found.description:
+            raise InputError("the query is empty")
         writer = csv.writer(sys.stdout)
         writer.writerow([column[0] for column in found.description])
         while rows := found.fetchmany(10_000):

@@ -70,6 +70,8 @@ def open_archive(places: Sequence[str]) -> Iterator[Archive]:
                 yield _open(connection, runs)
             except duckdb.OutOfMemoryException as error:
                 raise InputError(f"{error}: set WENZHAI_REPORT_MEMORY_BYTES higher") from error
+            except duckdb.Error as error:
+                raise InputError(f"the results can't be counted: {error}") from error
 
 
 def _open(connection: duckdb.DuckDBPyConnection, runs: list[Run]) -> Archive:

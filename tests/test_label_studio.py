@@ -119,6 +119,13 @@ def test_what_is_wrong_is_said_and_the_others_go_through(task: object, says: str
     assert len(rows) == 1 and says in error
 
 
+@pytest.mark.parametrize("label", ["topics", "key_sentences", "evidence"])
+def test_a_string_is_not_taken_for_a_list_of_letters(label: str) -> None:
+    value = {"tcm": "针灸"} if label == "evidence" else "针灸"
+    with pytest.raises(InputError, match="make it a list"):
+        to_task({"text": "针灸。", "topics": ["tcm"], label: value})
+
+
 def test_the_configuration_names_every_topic() -> None:
     view = ElementTree.fromstring(labelling_config([("a", "甲 & \"乙\""), ("b", "丙")]))
     assert [node.get("alias") for node in view.iter("Choice")] == ["a", "b"]
@@ -149,6 +156,22 @@ def test_there_and_back_by_command(tmp_path: Path) -> None:
         return row.id, row.title, row.text, set(row.topics), set(row.key_sentences or ()), evidence
 
     assert len(ours) > 20 and list(map(labels, ours)) == list(map(labels, theirs))
+
+
+def test_cells_of_a_table_hold_lists(tmp_path: Path) -> None:
+    sentences = {"genetic_screening": [TEXT.splitlines()[0][:13]]}
+    cell = json.dumps(sentences).replace('"', '""')
+    (tmp_path / "rows.csv").write_text(
+        "id,text,topics,key_sentences,evidence\n"
+        f'a,"{TEXT}",genetic_screening|tcm,费用由财政承担。|市民可以在医院预约。,"{cell}"\n'
+        f'b,"{TEXT}",,费用由财政承担。,\n', "utf-8",
+    )
+    command("export", tmp_path / "rows.csv", "--output", tmp_path / "tasks.json")
+    command("import", tmp_path / "tasks.json", "--output", tmp_path / "rows.jsonl")
+    first, second = (json.loads(line) for line in (tmp_path / "rows.jsonl").read_text("utf-8").splitlines())
+    assert first["topics"] == ["genetic_screening", "tcm"] and first["evidence"] == sentences
+    assert first["key_sentences"] == ["费用由财政承担。", "市民可以在医院预约。"]
+    assert second["topics"] == [] and second["key_sentences"] == ["费用由财政承担。"]
 
 
 def test_the_command_says_what_it_left_out(tmp_path: Path) -> None:

@@ -171,8 +171,9 @@ def test_a_query_prints_csv(tmp_path: Path) -> None:
     folder = scored(tmp_path / "scored")
     done = run_module("serving.report", folder, "--query", "SELECT id, title FROM topics WHERE topic = 'tcm'")
     assert list(csv.reader(StringIO(done.stdout))) == [["id", "title"], ["i", "标题i"]]
-    wrong = CliRunner().invoke(main, [str(folder), "--query", "SELECT nothing"])
-    assert wrong.exit_code == 2 and "the query can't be run" in wrong.output
+    for query, said in (("SELECT nothing", "the query can't be run"), ("", "the query is empty")):
+        wrong = CliRunner().invoke(main, [str(folder), "--query", query])
+        assert wrong.exit_code == 2 and said in wrong.output
 
 
 def test_english(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_strings_are_complete_and_used() -> None:
 
 def test_what_a_reader_must_know_is_said(tmp_path: Path) -> None:
     page = report(tmp_path, scored(tmp_path / "a", kind="csv"))
-    assert "CSV 不含主题名称" in page.css_first(".notes").text()
+    assert "CSV 以“|”连接各主题的证据" in page.css_first(".notes").text()
     other = [{**row, "model": "other@7654321"} for row in ROWS[:2]]
     page = report(tmp_path, scored(tmp_path / "b"), scored(tmp_path / "c", other))
     notes = page.css_first(".notes").text()

@@ -141,6 +141,16 @@ def try_rows(
     return reading
 
 
+def with_lists(raw: dict[str, Any]) -> dict[str, Any]:
+    """A raw row with lists where a cell of a table holds them as one string; what is no such string stays as it is."""
+    found: list[str] = []
+    lists = _lists(raw, found) | _evidence(raw, found)
+    if found:
+        return raw
+    lists = {**lists, "evidence": dict(lists["evidence"]) if lists["evidence"] is not None else None}
+    return {**raw, **{name: value for name, value in lists.items() if isinstance(raw.get(name), str)}}
+
+
 def without_positive(present: set[str], topics: Sequence[Topic], source: str) -> list[str]:
     """Problems: the topics that no row of ``source`` has."""
     missing = [topic.id for topic in topics if topic.id not in present]

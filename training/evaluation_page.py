@@ -11,7 +11,7 @@ import numpy as np
 
 from serving.model import Model
 from serving.parts import printable
-from serving.plots import Line, unit_square
+from serving.plots import Line, Plot, unit_square
 from serving.render import PAGE, Texts, render
 from serving.settings import get_settings
 from training.diagnosis import (
@@ -37,7 +37,7 @@ _MISTAKES = 500  # rows of the table of all mistakes
 _TILES = (
     "micro_f1", "macro_f1", "exact_match", "accuracy", "map", "ece", "key_sentence_f1", "rouge1", "rouge2", "rougeL",
 )
-_SECTIONS = (
+SECTIONS = (
     "figures", "topics", "curves", "reliability", "confusions", "worst", "mistakes", "suspects", "few", "next", "about",
 )
 
@@ -60,7 +60,7 @@ def build(
     values: dict[str, Any] = {
         "title": texts("title"), "made": f"{datetime.now():%Y-%m-%d %H:%M}", "data": printable(data), "figures": figures,
         "names": {topic.id: topic.name for topic in model.topics}, "tiles": [key for key in _TILES if figures[key] is not None],
-        "sections": _SECTIONS if labelled else ("figures", "about"), "rows": [],
+        "sections": SECTIONS if labelled else ("figures", "about"), "rows": [],
         "limits": {
             "worst": _WORST, "next": _NEXT, "text": _TEXT, "mistakes": _MISTAKES, "few": FEW, "rows": settings.report_rows,
             "quote": settings.report_quote_chars,
@@ -102,7 +102,7 @@ def _topics(model: Model, labelled: Sequence[Judged], figures: dict[str, Any], t
     }
 
 
-def _reliability(bins: Sequence[Bin], texts: Texts):
+def _reliability(bins: Sequence[Bin], texts: Texts) -> Plot:
     points = [(100 * b.mean, 100 * b.share) for b in bins]
     tips = [f"{b.low:.1f} – {b.high:.1f}: {b.mean:.3f} / {b.share:.3f} ({b.cells:,})" for b in bins]
     dots = [Line([point], "dots first", tip, dots=True) for point, tip in zip(points, tips)]

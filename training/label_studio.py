@@ -20,7 +20,7 @@ import click
 
 from serving.errors import InputError
 from serving.label_studio import labelling_config, to_rows, to_task
-from training.data import DataError, Topic, read_topics
+from training.data import DataError, Topic, read_topics, with_lists
 from training.prepare import DATA, write_jsonl
 from training.sources import raw_rows
 
@@ -48,7 +48,7 @@ def export_rows(rows: str, output: Path, config: Path | None, topics_file: Path)
     tasks = []
     for where, row in raw_rows(rows, problems):
         try:
-            tasks.append(to_task(row))
+            tasks.append(to_task(with_lists(row)))
         except InputError as error:
             problems.append(f"{where}: {error}")
     output.parent.mkdir(parents=True, exist_ok=True)
