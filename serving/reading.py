@@ -141,7 +141,7 @@ def kind_of(data: bytes, format: str = "auto") -> str:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
                 names = file.namelist()
-        except zipfile.BadZipFile:  # broken off: what is left of it names its members too
+        except Exception:  # broken, in any of zipfile's ways to say so: what is left of it names its members too
             return "docx" if b"word/document" in data else "auto"
         return "docx" if any(re.fullmatch(r"word/document\d*\.xml", name) for name in names) else "auto"
     return "auto"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 
 import pytest
 
 from serving.errors import ReadingError
-from serving.reading import read
+from serving.reading import kind_of, read
 
 A = "市卫生健康委员会自三月起为全市孕妇提供免费的产前基因筛查，首批设立十二个采血点，覆盖全部县区。"
 B = "筛查费用由市财政承担，孕妇凭身份证登记，结果在十个工作日内告知本人。"
@@ -165,6 +166,17 @@ def test_an_encrypted_docx() -> None:
 def test_a_damaged_docx(data: bytes) -> None:
     with pytest.raises(ReadingError, match="DOCX is damaged .*save it anew"):
         read(data, format="docx")
+
+
+@pytest.mark.parametrize("place, byte", [(6, 64), (46, 255)], ids=["a version to come", "a name not in UTF-8"])
+def test_a_damaged_directory_is_recognised_all_the_same(place: int, byte: int) -> None:
+    data = bytearray(make_docx(paragraph(A)))
+    for entry in re.finditer(b"PK\x01\x02", bytes(data)):
+        data[entry.start() + place] = byte
+        data[entry.start() + 9] |= 8  # names are in UTF-8
+    assert kind_of(bytes(data)) == "docx"
+    with pytest.raises(ReadingError, match="DOCX is damaged"):
+        read(bytes(data))
 
 
 def test_what_is_no_docx() -> None:
