@@ -1,6 +1,6 @@
 """Analysing documents in one process: speed beside the machine's own limit and beside transformers.pipeline, as ratios.
 
-    python benchmarks/analysis.py --corpus DIR [--documents 300] [--peers 40] [--json FILE]
+    python benchmarks/analysis.py --corpus DIR [--documents 300] [--peers 20] [--json FILE]
 
 Documents of 100 to 20,000 characters, as many from each of five lengths, nothing truncated. All on all cores, rounds
 interleaved, the best round of each, since a neighbour on the machine only ever takes time away:
@@ -51,7 +51,7 @@ TOGETHER = 8  # documents
 WHOLE = "reading, network, analysis"
 PAGE_BYTES = 100_000
 LENGTHS = (200, 1_000, 5_000, 20_000, 100_000, 200_000)
-ROUNDS = 3
+ROUNDS = 2
 BATCHES = (1, 8, 32)
 GEMM = 2048
 Figures = dict[str, dict[str, float]]
@@ -189,7 +189,7 @@ def by_length(texts: Sequence[str], folder: Path) -> dict[str, dict[str, float]]
 @click.command(help=__doc__)
 @click.option("--corpus", required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--documents", "number", default=300, show_default=True)
-@click.option("--peers", default=40, show_default=True, help="Documents for transformers.pipeline.")
+@click.option("--peers", default=20, show_default=True, help="Documents for transformers.pipeline.")
 @click.option("--model", "folder", default=ROOT / "models" / "default", type=click.Path(path_type=Path))
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 def main(corpus: Path, number: int, peers: int, folder: Path, json_file: Path | None) -> None:

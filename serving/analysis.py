@@ -127,28 +127,40 @@ def choose_sentences(
 
     Never empty, even where ``max_chars`` is too small for one.
     """
-    grams = [_bigrams(sentence) for sentence in sentences]
+    likeness, compared = [0.0] * len(sentences), [0] * len(sentences)  # to the first so many that were chosen
+    grams: dict[int, set[str]] = {}
     chosen: list[int] = []
     left = math.inf if max_chars is None else max_chars
-    likeness = np.zeros(len(sentences))
-    candidates = list(range(len(sentences)))
-    while candidates and len(chosen) < budget:
-        best = max(candidates, key=lambda i: (relevance[i] - redundancy * likeness[i], -i))
+    order = sorted(range(len(sentences)), key=lambda i: (-relevance[i], i))
+    while order and len(chosen) < budget:
+        best, most, kept = -1, -math.inf, []
+        for place, i in enumerate(order):
+            if relevance[i] < most:  # nothing from here on can be worth more: few sentences are compared at all
+                kept += order[place:]
+                break
+            for other in chosen[compared[i] :]:
+                likeness[i] = max(likeness[i], _overlap(_bigrams(sentences[i], i, grams), grams[other]))
+            compared[i] = len(chosen)
+            if likeness[i] >= _SAME:
+                continue
+            kept.append(i)
+            value = relevance[i] - redundancy * likeness[i]
+            if (value, -i) > (most, -best):
+                best, most = i, value
+        if best < 0:
+            break
         chosen.append(best)
+        _bigrams(sentences[best], best, grams)
         left -= len(sentences[best]) + 1  # and the line end between two
-        for i in candidates:
-            likeness[i] = max(likeness[i], _overlap(grams[i], grams[best]))
-        likeness[best] = 1
-        # All that no longer qualifies goes at once, so that the time is linear in the sentences.
-        candidates = [
-            i for i in candidates if likeness[i] < _SAME and len(sentences[i]) <= left and relevance[i] >= floor
-        ]
+        order = [i for i in kept if i != best and len(sentences[i]) <= left and relevance[i] >= floor]
     return chosen
 
 
-def _bigrams(text: str) -> set[str]:
-    bare = "".join(c for c in normalise(text) if c.isalnum())
-    return {bare[i : i + 2] for i in range(len(bare) - 1)} or {bare or text}
+def _bigrams(text: str, index: int, known: dict[int, set[str]]) -> set[str]:
+    if index not in known:
+        bare = "".join(filter(str.isalnum, normalise(text)))
+        known[index] = {bare[i : i + 2] for i in range(len(bare) - 1)} or {bare or text}
+    return known[index]
 
 
 def _overlap(a: set[str], b: set[str]) -> float:

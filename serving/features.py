@@ -40,7 +40,7 @@ def sentence_features(document: Document, tokens: Tokens) -> np.ndarray:
         rows[1 + index] = (
             0.0, float(index == 0), 1 / (1 + index), index / max(count - 1, 1), math.log1p(len(text)) / 5,
             min(len(text) / max(mean_length, 1) / 3, 2.0), math.log1p(count) / 5, *shared[index],
-            min(5 * sum(c.isdigit() for c in text) / max(len(text), 1), 2.0), float(not _QUOTES.isdisjoint(text)),
+            min(5 * sum(map(str.isdigit, text)) / max(len(text), 1), 2.0), float(not _QUOTES.isdisjoint(text)),
             float(ending in _ENDS),
         )  # fmt: skip
     return rows
