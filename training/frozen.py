@@ -92,6 +92,7 @@ class FrozenStates:
     @torch.no_grad()
     def keep(self, windows: Sequence[Window], max_tokens: int, progress: bool) -> None:
         """Compute and keep the states of all windows, in an order that depends on them alone; or none, if they are too many."""
+        windows = [window for window in windows if id(window) not in self._kept]
         tokens = sum(len(window.token_ids) for window in windows)
         if tokens * self.hidden * 2 > MAX_KEPT_BYTES:
             return
