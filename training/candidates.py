@@ -1,7 +1,7 @@
 """The recipes that few labels choose from: what each learns from some rows, and says of others.
 
-``linear``: the encoder stays as it is, with linear heads on its vectors. ``contrastive``: the upper layers learn from pairs first.
-``full``: upper layers and heads are trained together, as with many labels. Beside each stands a lexicon, unless it is left out.
+``linear``: the encoder stays as it is, with linear heads on its vectors. ``contrastive``: before that the upper layers learn from
+pairs. ``full``: upper layers and heads are trained together, as with many labels. Beside each stands a lexicon.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Material:
-    """What all recipes share. ``lexicon`` says whether there is one, ``bare`` are documents without labels, or none; ``heads`` are
-    those of the model folder that training goes on from, if it does, and ``old`` its topics."""
+    """What all recipes share. ``lexicon`` says whether there is one, ``bare`` are documents without labels, or none; ``heads``
+    are those of the model folder that training goes on from, if it does, and ``old`` its topics."""
 
     body: Body
     windows: WindowConfig
@@ -138,7 +138,9 @@ class Linear:
             self._known[id(example)] = example, vectors  # with the example, whose id would else be given again
         return [self._known[id(example)][1] for example in examples]
 
-    def _topics(self, learned: Sequence[Example], vectors: Sequence[Vectors], penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _topics(
+        self, learned: Sequence[Example], vectors: Sequence[Vectors], penalty: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return fit_topics(learned, vectors, penalty, self.material.single_label, self.material.topics)
 
     def _salience(self, learned: Sequence[Example], vectors: Sequence[Vectors]) -> nn.Module:

@@ -15,12 +15,13 @@ import torch
 from torch.nn import functional
 
 from serving.windows import collate
+from training.devices import fastest_attention
 from training.examples import Example, flat_windows, trim
 from training.network import layer_groups
 from training.vectors import Body, window_means
 
-_BATCH, _WINDOWS = 32, 2  # documents, and windows of each
-_EPOCHS, _STEPS = 12, (30, 150)  # so many epochs, within bounds of steps
+_BATCH, _WINDOWS = 32, 1  # documents, and windows of each
+_EPOCHS, _STEPS = 10, (30, 80)  # so many epochs, within bounds of steps
 _RATE, _DECAY, _TEMPERATURE = 1e-4, 0.8, 0.05
 
 
@@ -37,15 +38,17 @@ def tune(body: Body, examples: Sequence[Example], seed: int) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / (0.1 * steps), 1 - step / steps))
     rng, order = random.Random(seed), []
     body.encoder.train()
-    for _ in range(steps):
-        if len(order) < min(_BATCH, len(learned)):
-            order = rng.sample(range(len(learned)), len(learned))
-        batch = [learned[order.pop()] for _ in range(min(_BATCH, len(order)))]
-        optimizer.zero_grad()
-        _loss(_embed(body, batch), batch).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+    longest = max(len(window.token_ids) for _, window in flat_windows(learned))
+    with fastest_attention(body.encoder, body.accelerator.device, longest):
+        for _ in range(steps):
+            if len(order) < min(_BATCH, len(learned)):
+                order = rng.sample(range(len(learned)), len(learned))
+            batch = [learned[order.pop()] for _ in range(min(_BATCH, len(order)))]
+            optimizer.zero_grad()
+            _loss(_embed(body, batch), batch).backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
     body.encoder.eval()
 
 
@@ -56,7 +59,8 @@ def _embed(body: Body, examples: Sequence[Example]) -> torch.Tensor:
     ids, mask = (torch.from_numpy(array).to(body.accelerator.device) for array in (batch.input_ids, batch.attention_mask))
     means = window_means(body.states([window for _, window in flat], ids, mask), mask)
     owners = torch.tensor([position for position, _ in flat], device=means.device)
-    return functional.normalize(torch.zeros(len(examples), means.shape[1], device=means.device).index_add(0, owners, means), dim=1)
+    sums = torch.zeros(len(examples), means.shape[1], device=means.device).index_add(0, owners, means)
+    return functional.normalize(sums, dim=1)
 
 
 def _loss(vectors: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:

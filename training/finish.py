@@ -74,7 +74,8 @@ def finish(
         trained.single_label, origin, trained.notes,
     )
     gaps = export.check(output, checked.examples, checked.predictions, checked.lexical)
-    rounding = max(float(np.abs(sigmoid(a.logits) - sigmoid(b.logits)).max(initial=0)) for a, b in zip(before, checked.predictions))
+    pairs = zip(before, checked.predictions)
+    rounding = max(float(np.abs(sigmoid(a.logits) - sigmoid(b.logits)).max(initial=0)) for a, b in pairs)
     click.echo(
         f"exported graph against the trained network, largest difference of a score over {len(before)} documents: "
         + ", ".join(f"{gap:.6f} in {name}" for name, gap in gaps.items())

@@ -75,10 +75,12 @@ WEAK_WEIGHT = 0.3
 @click.option("--lexicon/--no-lexicon", default=True, show_default=True, help="Weigh the words beside the network.")
 @click.option("--teacher", "teachers", multiple=True, type=click.Path(path_type=Path),
               help="Model folder to learn from too; several: from their mean.")
-@click.option("--unlabelled", help="Rows with text alone, to learn from by the teacher's scores, or with few labels by the model's own.")
+@click.option("--unlabelled", 
+              help="Rows with text alone, to learn from by the teacher's scores, or with few labels by the model's own.")
 @click.option("--layer-decay", default=LAYER_DECAY, show_default=True, type=click.FloatRange(0, 1, min_open=True),
               help="Each layer learns at so much of the rate of the one above.")
-@click.option("--patience", default=PATIENCE, show_default=True, type=click.IntRange(1), help="Epochs without a better dev score.")
+@click.option("--patience", default=PATIENCE, show_default=True, type=click.IntRange(1),
+              help="Epochs without a better dev score.")
 @click.option("--seed", default=13, show_default=True)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--resume", is_flag=True, help="Go on where a killed run with the same command line stopped.")
@@ -112,19 +114,12 @@ def train(
         resume=resume or None, learning_rate=None if learning_rate == LEARNING_RATE else learning_rate,
         layer_decay=None if layer_decay == LAYER_DECAY else layer_decay, patience=None if patience == PATIENCE else patience,
     )
-    light = recipe in ("linear", "contrastive")
-    if light and steered:
-        raise ValueError(f"--recipe {recipe} can't go with {', '.join(steered)}: that steers the recipe full")
-    limit = 0 if steered else sys.maxsize if light else FEW
+    limit = _limit(recipe, steered)
     inputs = load_inputs(
         data, dev, topics_file, single_label, seed, unlabelled, progress=_is_first(), weak=weak, whole_up_to=limit
     )
     few = len(inputs.train) <= limit
-    if unlabelled and not teachers and not few:
-        raise ValueError(
-            "--unlabelled: only a teacher can say what to learn from these rows; name one with --teacher (a model without one "
-            f"learns from them where labels are few, up to {FEW:,} rows, and no option steers the training)"
-        )
+    _check_unlabelled(bool(unlabelled), bool(teachers) or few)
     topics, ids = inputs.topics, [topic.id for topic in inputs.topics]
     taught_by = check_teachers(teachers, ids, single_label)
     if output.resolve() == Path(encoder).resolve():
@@ -156,7 +151,8 @@ def train(
         material = Material(body, windows, ids, single_label, dropout, seed, lexicon, more, heads, old)
         outcome = train_few(material, train_set, guessed, dev_set, recipe, accelerator.print)
         if accelerator.is_main_process:
-            trained = Trained(outcome.network, tokenizer, windows, topics, single_label, encoder, {"training": notes | outcome.notes})
+            notes = {"training": notes | outcome.notes}
+            trained = Trained(outcome.network, tokenizer, windows, topics, single_label, encoder, notes)
             finish(output, trained, outcome.words, outcome.held, outcome.checked, outcome.before, learned=not dev)
         return
     network = Network(module, len(topics), dropout)
@@ -215,6 +211,22 @@ def _steered(**options: Any) -> list[str]:
     """The options given that steer the recipe full; several processes do too."""
     given = ["--" + name.replace("_", "-") for name, value in options.items() if value is not None]
     return given + (["several processes"] if int(os.environ.get("WORLD_SIZE", "1")) > 1 else [])
+
+
+def _limit(recipe: str, steered: Sequence[str]) -> int:
+    """Up to how many rows count as few, and are trained as ``few.py`` says."""
+    light = recipe in ("linear", "contrastive")
+    if light and steered:
+        raise ValueError(f"--recipe {recipe} can't go with {', '.join(steered)}, which steers the recipe full")
+    return 0 if steered else sys.maxsize if light else FEW
+
+
+def _check_unlabelled(given: bool, usable: bool) -> None:
+    if given and not usable:
+        raise ValueError(
+            "--unlabelled: only a teacher can say what to learn from these rows; name one with --teacher (where labels are few, "
+            f"up to {FEW:,} rows, and nothing steers the training, a model learns from them by itself)"
+        )
 
 
 def dev_score(examples: Sequence[Example], predictions: Sequence[Prediction], single_label: bool) -> float:
