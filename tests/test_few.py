@@ -159,7 +159,16 @@ def test_a_linear_head_is_the_networks(topics: int, tiny_encoder: Path) -> None:
     np.testing.assert_allclose(pooled_logits(vectors, heads.weight, heads.bias), expected, atol=1e-4)
 
 
-def test_fine_tuning_is_tried_with_more_rows_and_on_from_a_model() -> None:
-    assert few.candidates("auto", 50, False) == ("linear", "contrastive")
-    assert few.candidates("auto", 500, False) == few.candidates("auto", 50, True) == ("linear", "contrastive", "full")
-    assert few.candidates("full", 10, False) == ("full",)
+def test_fine_tuning_is_tried_where_it_is_worth_its_time() -> None:
+    assert few.candidates("auto", 50, 5_000, False) == few.candidates("auto", 500, 500_000, False) == ("linear", "contrastive")
+    everything = few.candidates("auto", 500, 9_000, False)
+    assert everything == few.candidates("auto", 50, 5_000, True) == ("linear", "contrastive", "full")
+    assert few.candidates("full", 10, 1_000, False) == ("full",)
+
+
+def test_key_sentences_alone_make_a_model_without_topics(tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = [{"text": row["text"], "key_sentences": row["key_sentences"]} for row in make_rows(24)]
+    data = write(tmp_path / "rows.jsonl", rows)
+    train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", *SMALL)
+    figures = evaluate(tmp_path / "m", read_rows(str(data)))
+    assert figures["key_sentence_f1"] > 0.9 and not Model.load(tmp_path / "m").topics

@@ -111,7 +111,7 @@ class Linear:
         for penalty in _PENALTIES:
             heads = Heads(*self._topics(learned, own, penalty), salience)
             found[f"penalty {penalty:g}"] = Verdict(heads.predict(held, others), words)
-        if self.material.bare:
+        if self.material.bare and self.material.topics:
             *topics, taught = self._self_taught(learned, own)
             found["self-training"] = Verdict(Heads(*topics, salience).predict(held, others), lexical_logits(taught, held))
         return found

@@ -31,7 +31,7 @@ FOLDS = 4
 _MADE = {"linear": Linear, "contrastive": Contrastive, "full": Full}
 _CHECKED = 32  # documents on which the exported graph is compared
 _BARE_TOKENS = 400_000  # of documents without labels; each passes through the upper layers once a fold
-_FULL_FROM = 100  # rows; with fewer, fine-tuning was never chosen where it was tried
+_FULL_FROM, _FULL_TOKENS = 100, 60_000  # rows, and tokens of all: fewer are too few to fine-tune on, more take an hour in folds
 
 
 @dataclass
@@ -61,11 +61,11 @@ class Outcome:
     notes: dict[str, Any]
 
 
-def candidates(wanted: str, rows: int, known: bool) -> tuple[str, ...]:
+def candidates(wanted: str, rows: int, tokens: int, known: bool) -> tuple[str, ...]:
     """The recipes to try, the cheapest first; ``known`` says that training goes on from a model of some of the topics."""
     if wanted != "auto":
         return (wanted,)
-    return RECIPES if known or rows >= _FULL_FROM else RECIPES[:2]
+    return RECIPES if known or (rows >= _FULL_FROM and tokens <= _FULL_TOKENS) else RECIPES[:2]
 
 
 def train_few(
@@ -88,8 +88,8 @@ def train_few(
     if len(folds) < 2:
         raise ValueError(f"{len(examples)} rows are too few, or too alike, to choose by; add rows, or give some with --dev")
     material.body.keep([*examples, *weak, *material.bare])
-    choices = []
-    for name in candidates(wanted, len(examples), bool(set(material.old) & set(material.ids))):
+    choices, tokens = [], sum(example.tokens for example in examples)
+    for name in candidates(wanted, len(examples), tokens, bool(set(material.old) & set(material.ids))):
         recipe = _MADE[name](material)
         best = max(_trials(recipe, examples, weak, folds, material.single_label), key=lambda choice: choice.mean)
         scores = " ".join(f"{score:.3f}" for score in best.folds)
