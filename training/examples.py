@@ -34,7 +34,7 @@ class Example:
     """One document for the network: ``topics`` float32 [T] or None, ``salience`` float32 [sentences] or None.
 
     ``evidence`` float32 [sentences, T] is 1 where a sentence is marked as proof of a topic, or None. ``lesson`` is what a
-    teacher says of the same, if there is one.
+    teacher says of the same, if there is one. ``weight`` is what it counts for in the loss, beside a row with a real label.
     """
 
     document: Document
@@ -45,6 +45,7 @@ class Example:
     row: Row
     evidence: np.ndarray | None = None
     lesson: Lesson | None = None
+    weight: float = 1.0
 
     @property
     def tokens(self) -> int:

@@ -17,11 +17,24 @@ from training import calibrate, export
 from training.data import Topic
 from training.evaluate import evaluate, print_table
 from training.examples import Example
-from training.lexicon import fit_lexicon, lexical_logits
+from training.judge import Judged, figures
 from training.loop import Prediction
 from training.network import Network
 
 CHECKED = 100  # dev documents on which the exported graph is compared
+
+
+@dataclass(frozen=True)
+class Held:
+    """Documents, what the network says of them, and the logits [T] of the lexicon or None."""
+
+    examples: Sequence[Example]
+    predictions: Sequence[Prediction]
+    lexical: Sequence[np.ndarray | None]
+
+    def first(self, count: int) -> Held:
+        """So many of them."""
+        return Held(self.examples[:count], self.predictions[:count], self.lexical[:count])
 
 
 @dataclass(frozen=True)
@@ -38,46 +51,63 @@ class Trained:
 
 
 def finish(
-    output: Path, trained: Trained, train_set: Sequence[Example], dev_set: Sequence[Example],
-    predictions: Sequence[Prediction], before: Sequence[Prediction], lexicon: bool,
+    output: Path, trained: Trained, words: tuple[np.ndarray, np.ndarray] | None, held: Held, checked: Held,
+    before: Sequence[Prediction], learned: bool,
 ) -> None:
     """Write the model folder.
 
     Args:
-        predictions: exact ones of the dev part, with the weights as they are stored (``graph.to_half``).
-        before: exact ones of its first ``CHECKED`` documents, with the weights as they were trained.
-        lexicon: whether a lexicon stands beside the network.
+        words: the lexicon beside the network, if there is one.
+        held: what was said of documents not learned from, to fit calibration, thresholds and summaries on.
+        checked: exact predictions of some documents, with the weights as they are stored (``graph.to_half``).
+        before: those of the same with the weights as they were trained.
+        learned: the held documents are in the training part, and were held back in turn by cross-validation.
 
     Raises:
         ValueError: the exported graph is not the network.
     """
-    count = len(trained.topics)
-    vocabulary, special = trained.network.encoder.config.vocab_size, trained.windows
-    words = fit_lexicon(train_set, vocabulary, count, (special.cls, special.sep, special.pad)) if lexicon else None
-    lexical = lexical_logits(words, dev_set)
-    calibration, thresholds = _fit(trained, dev_set, predictions, lexical)
-    summary = calibrate.choose_summary(dev_set, predictions)
+    calibration, thresholds = _fit(trained, held.examples, held.predictions, held.lexical)
+    summary = calibrate.choose_summary(held.examples, held.predictions)
     origin = Path(trained.encoder).name if Path(trained.encoder).exists() else trained.encoder
     export.export(
         output, trained.network, trained.tokenizer, trained.windows, trained.topics, thresholds, calibration, words, summary,
         trained.single_label, origin, trained.notes,
     )
-    gaps = export.check(output, dev_set[:CHECKED], predictions, lexical)
-    rounding = max(float(np.abs(sigmoid(a.logits) - sigmoid(b.logits)).max(initial=0)) for a, b in zip(before, predictions))
+    gaps = export.check(output, checked.examples, checked.predictions, checked.lexical)
+    pairs = zip(before, checked.predictions)
+    rounding = max(float(np.abs(sigmoid(a.logits) - sigmoid(b.logits)).max(initial=0)) for a, b in pairs)
     click.echo(
         f"exported graph against the trained network, largest difference of a score over {len(before)} documents: "
         + ", ".join(f"{gap:.6f} in {name}" for name, gap in gaps.items())
         + f"; storing the weights as fp16 moved the network's own scores by at most {rounding:.6f}"
     )
-    figures = evaluate(output, [example.row for example in dev_set], {example.row.where: example.document for example in dev_set})
-    export.state_metrics(output, {"dev": {k: v for k, v in figures.items() if isinstance(v, (int, float))}})
-    click.echo("dev part:")
-    print_table(figures)
+    if learned:
+        name, found = "cross_validation", _figures(trained, held, calibration, thresholds, summary)
+    else:
+        documents = {example.row.where: example.document for example in held.examples}
+        name, found = "dev", evaluate(output, [example.row for example in held.examples], documents)
+    export.state_metrics(output, {name: {k: v for k, v in found.items() if isinstance(v, (int, float))}})
+    click.echo("training rows, each by a model that had not seen it:" if learned else "dev part:")
+    print_table(found)
     click.echo(f"model written to {output}")
 
 
+def _figures(
+    trained: Trained, held: Held, calibration: Calibration, thresholds: np.ndarray, summary: tuple[float, float]
+) -> dict[str, Any]:
+    """The figures of ``evaluate`` for what was said of the rows when they were held back."""
+    ids, single = [topic.id for topic in trained.topics], trained.single_label
+    judged = []
+    for example, prediction, lexical in zip(held.examples, held.predictions, held.lexical):
+        scores = calibration.probabilities(prediction.logits, lexical, single)
+        given = np.eye(len(ids), dtype=int)[scores.argmax()] if single else (scores >= thresholds).astype(int)
+        picked = sorted(calibrate.choose_keys(example, prediction.sentences[:, -1], *summary))
+        judged.append(Judged(example.row, example.document, scores, given, np.zeros(len(ids), int), picked))
+    return figures(ids, judged, single)
+
+
 def _fit(
-    trained: Trained, dev_set: Sequence[Example], predictions: Sequence[Prediction], lexical: Sequence[np.ndarray | None]
+    trained: Trained, dev_set: Sequence[Example], predictions: Sequence[Prediction], lexical: Sequence[np.ndarray | None],
 ) -> tuple[Calibration, np.ndarray]:
     """Calibration and a threshold a topic, from the dev documents that have topics."""
     count = len(trained.topics)

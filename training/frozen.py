@@ -92,8 +92,9 @@ class FrozenStates:
     @torch.no_grad()
     def keep(self, windows: Sequence[Window], max_tokens: int, progress: bool) -> None:
         """Compute and keep the states of all windows, in an order that depends on them alone; or none, if they are too many."""
+        windows = [window for window in windows if id(window) not in self._kept]
         tokens = sum(len(window.token_ids) for window in windows)
-        if tokens * self.hidden * 2 > MAX_KEPT_BYTES:
+        if not windows or tokens * self.hidden * 2 > MAX_KEPT_BYTES:
             return
         bar = tqdm(total=tokens, desc="frozen layers", unit="tok", unit_scale=True, disable=not progress, mininterval=1)
         for group in plan_batches(windows, max_tokens):

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from serving.document import Document
 from training.data import DataError, Reading, Row, Topic, read_topics, topics_of, try_rows, without_positive
-from training.examples import key_labels, readable, split_dev
+from training.examples import key_labels, opening, readable, split_dev
 
 DEV_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Topics, the rows of the training and the dev part and those without labels, and the documents of all by ``Row.where``."""
+    """Topics, the rows of the training and the dev part, those without labels and those with weak ones, and the documents of all
+    by ``Row.where``."""
 
     topics: list[Topic]
     train: list[Row]
     dev: list[Row]
     unlabelled: list[Row]
     documents: dict[str, Document]
+    weak: list[Row] = field(default_factory=list)
 
 
 def load_inputs(
     data: str, dev: str | None, topics_file: Path | None, single_label: bool, seed: int, unlabelled: str | None = None,
-    progress: bool = False,
+    progress: bool = False, weak: Sequence[str] = (), whole_up_to: int = 0,
 ) -> Inputs:
-    """Read and check everything; split a dev part off where none is given.
+    """Read and check everything; split a dev part off where none is given, but of up to ``whole_up_to`` rows.
+
+    ``weak`` files hold rows whose labels nobody has read. Those that open as a row with a real label does are left out.
 
     Raises:
         DataError: all problems of all files.
@@ -38,24 +43,30 @@ def load_inputs(
     topics = _given_topics(topics_file, problems)
     train = try_rows(data, single_label=single_label, topics=topics)
     documents = readable(train, progress)
+    guessed = [try_rows(source, single_label=single_label, topics=topics) for source in weak]
+    present = train.topics.union(*(part.topics for part in guessed))
     if topics is not None:
-        problems.extend(without_positive(train.topics, topics, data))
-    known = topics if topics is not None or topics_file else [Topic(i, i) for i in sorted(train.topics)]
+        problems.extend(without_positive(present, topics, data))
+    known = topics if topics is not None or topics_file else [Topic(i, i) for i in sorted(present)]
     held = try_rows(dev, single_label=single_label, topics=known) if dev else Reading()
     bare = try_rows(unlabelled, labelled=False) if unlabelled else Reading()
-    for part in (held, bare):
+    for part in (held, bare, *guessed):
         documents |= readable(part, progress and bool(part.rows))
-    problems.extend([*train.problems, *held.problems, *bare.problems])
+    problems.extend(problem for part in (train, held, bare, *guessed) for problem in part.problems)
     if not problems:
-        topics = topics or topics_of(train.rows)
+        topics = topics or topics_of([row for part in (train, *guessed) for row in part.rows])
         if not topics and any(row.topics is not None for row in train.rows):
             problems.append(f"{data}: no row has a topic; name the topics with --topics, and label some rows")
     if problems:
         raise DataError(problems)
-    rows, dev_rows = (train.rows, held.rows) if dev else _split(train.rows, data, seed)
-    if not any(row.topics or row.key_sentences or row.summary for row in dev_rows):
+    whole = bool(dev) or 4 <= len(train.rows) <= whole_up_to
+    rows, dev_rows = (train.rows, held.rows) if whole else _split(train.rows, data, seed)
+    judged = dev_rows if dev or not whole else rows
+    if not any(row.topics or row.key_sentences or row.summary for row in judged):
         raise DataError([f"{dev or data}: no row of the dev part has a topic or a key sentence to choose the best epoch by"])
-    inputs = Inputs(topics or [], rows, dev_rows, bare.rows, documents)
+    real = {opening(row.text) for row in [*rows, *dev_rows]}
+    guesses = [row for part in guessed for row in part.rows if opening(row.text) not in real]
+    inputs = Inputs(topics or [], rows, dev_rows, bare.rows, documents, guesses)
     _note_lost_keys(inputs, progress)
     return inputs
 

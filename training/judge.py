@@ -62,14 +62,18 @@ def truth_of(judged: Sequence[Judged], topic_ids: Sequence[str]) -> np.ndarray:
 
 def figures_of(model: Model, judged: Sequence[Judged]) -> dict[str, Any]:
     """Figures of design.md's ``--json``; null where the rows lack the labels."""
-    ids = [topic.id for topic in model.topics]
+    return {"model": model.name, **figures([topic.id for topic in model.topics], judged, model.single_label)}
+
+
+def figures(ids: Sequence[str], judged: Sequence[Judged], single_label: bool) -> dict[str, Any]:
+    """The same for whatever judged the documents; ``ids`` are the topics'."""
     labelled = [one for one in judged if one.row.topics is not None and ids]
-    figures: dict[str, Any] = dict.fromkeys(
+    found: dict[str, Any] = dict.fromkeys(
         ("n", "micro_f1", "macro_f1", "exact_match", "accuracy", "map", "ece", "per_topic")
     )
     if labelled:
         scores, decided = np.array([one.scores for one in labelled]), np.array([one.given for one in labelled])
-        figures.update(topic_metrics(truth_of(labelled, ids), scores, decided, ids, model.single_label))
+        found.update(topic_metrics(truth_of(labelled, ids), scores, decided, ids, single_label))
     gold, references, summaries = [], [], []
     for one in judged:
         marked, sentences = key_labels(one.document, one.row), one.document.sentence_texts()
@@ -77,5 +81,5 @@ def figures_of(model: Model, judged: Sequence[Judged]) -> dict[str, Any]:
         references.append(one.row.summary or "\n".join(one.row.key_sentences or ()))
         summaries.append("\n".join(sentences[i] for i in sorted(one.picked)))
     key_f1 = key_sentence_f1(gold, [set(one.picked) for one in judged])
-    figures.update(n=len(judged), key_sentence_f1=key_f1, **summary_rouge(references, summaries))
-    return {"model": model.name, **figures}
+    found.update(n=len(judged), key_sentence_f1=key_f1, **summary_rouge(references, summaries))
+    return found

@@ -27,7 +27,7 @@ def fit_lexicon(
     labelled = [example for example in examples if example.topics is not None]
     if not labelled or not topics:
         return None
-    truth = np.stack([example.topics for example in labelled])
+    truth, weights = np.stack([example.topics for example in labelled]), np.array([example.weight for example in labelled])
     counts = _counts(labelled, vocabulary)
     transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
     rare = np.bincount(counts.indices, minlength=counts.shape[1]) < _MIN_DOCUMENTS
@@ -38,7 +38,7 @@ def fit_lexicon(
     table[:, 0] = transformer.idf_
     for topic in range(topics):
         if 0 < truth[:, topic].sum() < len(truth):  # else there is nothing to tell apart
-            machine = LinearSVC(C=_C, random_state=0).fit(features, truth[:, topic])
+            machine = LinearSVC(C=_C, random_state=0).fit(features, truth[:, topic], sample_weight=weights)
             table[:, 1 + topic], bias[topic] = machine.coef_[0], machine.intercept_[0]
     return table, bias
 

@@ -68,7 +68,11 @@ Score = Callable[[Sequence[Example], Sequence[Prediction]], float]
 class Loop:
     """Trains a network; ``run`` leaves the best weights in it."""
 
-    def __init__(self, network: Network, pad: int, config: LoopConfig, accelerator: Accelerator, folder: Path) -> None:
+    def __init__(
+        self, network: Network, pad: int, config: LoopConfig, accelerator: Accelerator, folder: Path,
+        frozen: FrozenStates | None = None,
+    ) -> None:
+        """``frozen`` are states that outlive this run: of the encoder's bottom layers, as many as ``config.freeze``."""
         self.config, self.pad, self.accelerator = config, pad, accelerator
         self.checkpoints, self.weights = Checkpoints(folder, accelerator), EpochWeights(folder)
         heads = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
@@ -80,19 +84,16 @@ class Loop:
         # Without the autocast that Accelerate puts into ``forward``: exports and exact predictions would be cast too.
         self.network = accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         self.optimizer = accelerator.prepare_optimizer(optimizer)
-        self.frozen: FrozenStates | None = None
+        self.frozen, self.shared = frozen, frozen is not None
         if config.freeze:
             bottom, self.top = split_encoder(self.network.encoder, config.freeze)
             hidden = network.encoder.config.hidden_size
-            self.frozen = FrozenStates(bottom, hidden, pad, accelerator.device, accelerator.autocast)
+            self.frozen = frozen or FrozenStates(bottom, hidden, pad, accelerator.device, accelerator.autocast)
 
     def run(self, train: Sequence[Example], dev: Sequence[Example], score: Score, *, resume: bool, name: str) -> dict:
         """Train until the dev score has not risen for ``patience`` epochs. Returns the history."""
         config, acc = self.config, self.accelerator
-        steps = math.ceil(len(train) / config.batch_size)
-        self.schedule = get_linear_schedule_with_warmup(
-            self.optimizer, round(config.warmup * steps * config.epochs), steps * config.epochs
-        )
+        self._plan(train)
         acc.register_for_checkpointing(self.schedule)
         state = {
             "name": name, "processes": acc.num_processes, "epoch": 0, "step": 0, "best": -1.0, "best_epoch": -1, "loss": 0.0,
@@ -120,6 +121,24 @@ class Loop:
             self._load_best(dev, score, state)
         return state
 
+    def run_short(self, train: Sequence[Example], held: Sequence[Example], epochs: int) -> list[list[Prediction]]:
+        """Train for so many of the planned epochs, with neither dev score nor checkpoints, which would take longer than little
+        data does. Returns what each epoch predicts of ``held``."""
+        self._plan(train)
+        found = []
+        with self._fast([*train, *held]):
+            for epoch in range(epochs):
+                self._epoch(train, {"epoch": epoch, "step": 0, "loss": 0.0, "best": -1.0, "best_epoch": -1})
+                found.append(self.predict(held))
+        return found
+
+    def _plan(self, train: Sequence[Example]) -> None:
+        """The learning rate's way over all epochs."""
+        config, steps = self.config, math.ceil(len(train) / self.config.batch_size)
+        self.schedule = get_linear_schedule_with_warmup(
+            self.optimizer, round(config.warmup * steps * config.epochs), steps * config.epochs
+        )
+
     @contextmanager
     def _fast(self, examples: Sequence[Example]) -> Iterator[None]:
         """With the frozen layers' outputs at hand, and the attention that trains fastest here."""
@@ -129,7 +148,7 @@ class Loop:
             self.frozen.keep(windows, self.config.max_forward_tokens, acc.is_main_process)
         with fastest_attention(encoder, acc.device, max(len(window.token_ids) for window in windows)):
             yield
-        if self.frozen is not None:
+        if self.frozen is not None and not self.shared:
             self.frozen.forget()
 
     def _epoch(self, train: Sequence[Example], state: dict) -> int:

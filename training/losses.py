@@ -29,7 +29,7 @@ def document_loss(example: Example, logits: torch.Tensor, sentences: torch.Tenso
         total = total + share * SALIENCE_WEIGHT * functional.binary_cross_entropy_with_logits(sentences[:, -1], target)
     if example.lesson is not None:
         total = total + lesson_loss(example, logits, sentences, single_label)
-    return total
+    return example.weight * total
 
 
 def lesson_loss(example: Example, logits: torch.Tensor, sentences: torch.Tensor, single_label: bool) -> torch.Tensor:

@@ -14,6 +14,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,25 @@ from torch.nn import Module
 from serving.model import ModelError, read_config
 from serving.settings import ROOT
 from training import calibrate
+from training.candidates import Material
 from training.data import DataError
 from training.devices import make_accelerator
 from training.examples import Example, make_examples, trim
-from training.finish import CHECKED, Trained, finish
+from training.few import FEW, RECIPES, train_few
+from training.finish import CHECKED, Held, Trained, finish
 from training.frozen import freeze as freeze_layers
 from training.graph import to_half
 from training.inputs import load_inputs
+from training.lexicon import fit_lexicon, lexical_logits
 from training.loop import Loop, LoopConfig, Prediction
 from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
 from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE, default_batch_size, default_epochs, default_freeze
 from training.teacher import check_teachers, teach
+from training.vectors import Body
 
 MAX_TITLE_TOKENS = 48
+PATIENCE = 3
+WEAK_WEIGHT = 0.3
 
 
 @click.command(help=__doc__)
@@ -51,6 +58,11 @@ MAX_TITLE_TOKENS = 48
 @click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="Local folder, model folder or hub id.")
 @click.option("--single-label", is_flag=True, help="Each document has exactly one topic.")
 @click.option("--topics", "topics_file", type=click.Path(path_type=Path), help="YAML list of id, name, description.")
+@click.option("--recipe", default="auto", show_default=True, type=click.Choice(["auto", *RECIPES]),
+              help="auto: full for many rows; for few (2,000 and fewer) what cross-validation finds best.")
+@click.option("--weak", multiple=True, help="Rows whose labels nobody has read: learned from at a weight, never judged by.")
+@click.option("--weak-weight", default=WEAK_WEIGHT, show_default=True, type=click.FloatRange(0, 1, min_open=True),
+              help="What such a row counts for, beside one with a real label.")
 @click.option("--epochs", type=click.IntRange(1), help="Default: as many as make 2,400 steps, 4 to 20.")
 @click.option("--learning-rate", default=LEARNING_RATE, show_default=True, type=click.FloatRange(0, min_open=True))
 @click.option("--batch-size", type=click.IntRange(1), help="Documents a step. Default: 16, up to 64 short ones.")
@@ -63,10 +75,12 @@ MAX_TITLE_TOKENS = 48
 @click.option("--lexicon/--no-lexicon", default=True, show_default=True, help="Weigh the words beside the network.")
 @click.option("--teacher", "teachers", multiple=True, type=click.Path(path_type=Path),
               help="Model folder to learn from too; several: from their mean.")
-@click.option("--unlabelled", help="Rows with text alone, to learn from by the teacher's scores.")
+@click.option("--unlabelled", 
+              help="Rows with text alone, to learn from by the teacher's scores, or with few labels by the model's own.")
 @click.option("--layer-decay", default=LAYER_DECAY, show_default=True, type=click.FloatRange(0, 1, min_open=True),
               help="Each layer learns at so much of the rate of the one above.")
-@click.option("--patience", default=3, show_default=True, type=click.IntRange(1), help="Epochs without a better dev score.")
+@click.option("--patience", default=PATIENCE, show_default=True, type=click.IntRange(1),
+              help="Epochs without a better dev score.")
 @click.option("--seed", default=13, show_default=True)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--resume", is_flag=True, help="Go on where a killed run with the same command line stopped.")
@@ -87,7 +101,7 @@ def train(
     data: str, output: Path, dev: str | None, encoder: str, single_label: bool, topics_file: Path | None, epochs: int | None,
     learning_rate: float, batch_size: int | None, window: int, layers: int | None, dropout: float, freeze: int | None,
     max_windows: int | None, lexicon: bool, teachers: tuple[Path, ...], unlabelled: str | None, layer_decay: float, patience: int,
-    seed: int, device: str, resume: bool,
+    seed: int, device: str, resume: bool, recipe: str = "auto", weak: tuple[str, ...] = (), weak_weight: float = WEAK_WEIGHT,
 ) -> None:
     """Train, calibrate, export, check; see the options of ``main``.
 
@@ -95,9 +109,17 @@ def train(
         DataError: all that is wrong with the rows.
         ValueError: settings that can't work together.
     """
-    if unlabelled and not teachers:
-        raise ValueError("--unlabelled: only a teacher can say what to learn from these rows; name one with --teacher")
-    inputs = load_inputs(data, dev, topics_file, single_label, seed, unlabelled, progress=_is_first())
+    steered = _steered(
+        epochs=epochs, batch_size=batch_size, layers=layers, freeze=freeze, max_windows=max_windows, teacher=teachers or None,
+        resume=resume or None, learning_rate=None if learning_rate == LEARNING_RATE else learning_rate,
+        layer_decay=None if layer_decay == LAYER_DECAY else layer_decay, patience=None if patience == PATIENCE else patience,
+    )
+    limit = _limit(recipe, steered)
+    inputs = load_inputs(
+        data, dev, topics_file, single_label, seed, unlabelled, progress=_is_first(), weak=weak, whole_up_to=limit
+    )
+    few = len(inputs.train) <= limit
+    _check_unlabelled(bool(unlabelled), bool(teachers) or few)
     topics, ids = inputs.topics, [topic.id for topic in inputs.topics]
     taught_by = check_teachers(teachers, ids, single_label)
     if output.resolve() == Path(encoder).resolve():
@@ -113,15 +135,31 @@ def train(
     freeze = _freeze(module, freeze)
     window = longest_window(module, window)
     windows = window_config(tokenizer, window, min(MAX_TITLE_TOKENS, window // 4))
+    train_set, dev_set, more, guessed = (
+        make_examples(rows, ids, tokenizer.backend_tokenizer, windows, inputs.documents)
+        for rows in (inputs.train, inputs.dev, inputs.unlabelled, inputs.weak)
+    )
+    guessed = [replace(example, weight=weak_weight) for example in guessed]
+    notes = {
+        "data": Path(data).name, "documents": len(train_set), "dev_documents": len(dev_set), "seed": seed, "window": window,
+        "dropout": dropout, "freeze": freeze, "unlabelled_documents": len(more), "weak_documents": len(guessed),
+        "weak_weight": weak_weight if guessed else None,
+    }
+    old = [topic["id"] for topic in read_config(Path(encoder))["topics"]] if heads else []
+    if few:
+        body = Body(module, freeze, windows.pad, accelerator)
+        material = Material(body, windows, ids, single_label, dropout, seed, lexicon, more, heads, old)
+        outcome = train_few(material, train_set, guessed, dev_set, recipe, accelerator.print)
+        if accelerator.is_main_process:
+            notes = {"training": notes | outcome.notes}
+            trained = Trained(outcome.network, tokenizer, windows, topics, single_label, encoder, notes)
+            finish(output, trained, outcome.words, outcome.held, outcome.checked, outcome.before, learned=not dev)
+        return
     network = Network(module, len(topics), dropout)
     if heads:
-        start_heads(network, heads, [topic["id"] for topic in read_config(Path(encoder))["topics"]], ids)
+        start_heads(network, heads, old, ids)
     set_seed(seed, device_specific=True)  # each process drops out other units
-    train_set, dev_set, more = (
-        make_examples(rows, ids, tokenizer.backend_tokenizer, windows, inputs.documents)
-        for rows in (inputs.train, inputs.dev, inputs.unlabelled)
-    )
-    learned = [*train_set, *more]
+    learned = [*train_set, *guessed, *more]
     if teachers:
         learned = teach(learned, teachers, ids, os.cpu_count() or 1, progress=_is_first())
     if max_windows is not None:
@@ -129,9 +167,9 @@ def train(
     tokens = sum(example.tokens for example in learned)
     batch_size = batch_size or default_batch_size(tokens, len(learned))
     epochs = epochs or default_epochs(len(learned), batch_size)
+    extra = "".join(f", {len(part)} {name}" for part, name in ((guessed, "weakly labelled"), (more, "unlabelled")) if part)
     accelerator.print(
-        f"{len(train_set)} training{f', {len(more)} unlabelled' if more else ''} and {len(dev_set)} dev documents, "
-        f"{len(topics)} topics, "
+        f"{len(train_set)} training{extra} and {len(dev_set)} dev documents, {len(topics)} topics, "
         f"{tokens:,} tokens an epoch, {epochs} epochs at most, batches of {batch_size}, {freeze} layers frozen, "
         f"on {accelerator.device}, {accelerator.mixed_precision}"
     )
@@ -145,25 +183,50 @@ def train(
     accelerator.wait_for_everyone()
     loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
     name = _fingerprint(
-        inputs.train + inputs.dev + inputs.unlabelled, ids, settings, encoder, (windows, max_windows, dropout, taught_by)
+        inputs.train + inputs.dev + inputs.unlabelled + inputs.weak, ids, settings, encoder,
+        (windows, max_windows, dropout, taught_by, weak_weight),
     )
     state = loop.run(learned, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
     before = loop.predict(dev_set[:CHECKED], exact=True)
     to_half(loop.raw)
     predictions = loop.predict(dev_set, exact=True)
     if accelerator.is_main_process:
-        notes = {"training": {
-            "data": Path(data).name, "documents": len(train_set), "dev_documents": len(dev_set), "seed": seed,
-            "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "averaged": state["averaged"],
-            "learning_rate": learning_rate, "batch_size": batch_size, "window": window, "dropout": dropout, "freeze": freeze,
-            "max_windows": max_windows, "layer_decay": layer_decay, "teachers": [folder.name for folder in teachers],
-            "unlabelled_documents": len(more), "history": state["history"],
-        }}
-        trained = Trained(loop.raw, tokenizer, windows, topics, single_label, encoder, notes)
-        finish(output, trained, train_set, dev_set, predictions, before, lexicon)
+        notes |= {
+            "recipe": "full", "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "averaged": state["averaged"],
+            "learning_rate": learning_rate, "batch_size": batch_size, "max_windows": max_windows, "layer_decay": layer_decay,
+            "teachers": [folder.name for folder in teachers], "history": state["history"],
+        }
+        trained = Trained(loop.raw, tokenizer, windows, topics, single_label, encoder, {"training": notes})
+        special = windows.cls, windows.sep, windows.pad
+        lexical = [*train_set, *guessed]
+        words = fit_lexicon(lexical, module.config.vocab_size, len(topics), special) if lexicon else None
+        held = Held(dev_set, predictions, lexical_logits(words, dev_set))
+        finish(output, trained, words, held, held.first(CHECKED), before, learned=False)
         shutil.rmtree(checkpoints)
     accelerator.wait_for_everyone()
     accelerator.end_training()
+
+
+def _steered(**options: Any) -> list[str]:
+    """The options given that steer the recipe full; several processes do too."""
+    given = ["--" + name.replace("_", "-") for name, value in options.items() if value is not None]
+    return given + (["several processes"] if int(os.environ.get("WORLD_SIZE", "1")) > 1 else [])
+
+
+def _limit(recipe: str, steered: Sequence[str]) -> int:
+    """Up to how many rows count as few, and are trained as ``few.py`` says."""
+    light = recipe in ("linear", "contrastive")
+    if light and steered:
+        raise ValueError(f"--recipe {recipe} can't go with {', '.join(steered)}, which steers the recipe full")
+    return 0 if steered else sys.maxsize if light else FEW
+
+
+def _check_unlabelled(given: bool, usable: bool) -> None:
+    if given and not usable:
+        raise ValueError(
+            "--unlabelled: only a teacher can say what to learn from these rows; name one with --teacher (where labels are few, "
+            f"up to {FEW:,} rows, and nothing steers the training, a model learns from them by itself)"
+        )
 
 
 def dev_score(examples: Sequence[Example], predictions: Sequence[Prediction], single_label: bool) -> float:

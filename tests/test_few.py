@@ -1,0 +1,174 @@
+"""Training with few labels: each recipe gives a model that serves, and the choice is said."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_rows
+from test_train import train, write
+
+from serving.analysis import select_topics
+from serving.model import Model
+from serving.reading import read
+from serving.schema import Options
+from training import few
+from training.candidates import Linear, Material
+from training.data import Row, read_rows
+from training.devices import make_accelerator
+from training.evaluate import evaluate
+from training.examples import make_examples
+from training.folds import make_folds
+from training.heads import Heads, pooled_logits
+from training.network import Network, load_encoder, window_config
+from training.vectors import Body, Vectors
+
+SMALL = ("--window", 64, "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("few") / "rows.jsonl", make_rows(36))
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    return read_rows(str(write(tmp_path_factory.mktemp("unseen") / "rows.jsonl", make_rows(40, seed=9))))
+
+
+@pytest.mark.parametrize("recipe", ["linear", "contrastive", "full"])
+def test_each_recipe_gives_a_model_that_serves(
+    recipe: str, data: Path, unseen: list[Row], tiny_encoder: Path, tmp_path: Path
+) -> None:
+    result = train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--recipe", recipe, *SMALL)
+    assert re.search(r"largest difference of a score over 32 documents: 0\.00[01]\d+ in f32", result.output), result.output
+    assert f"chosen: {recipe}" in result.output and "36 training and 0 dev documents" in result.output
+    model = Model.load(tmp_path / "m")
+    assert model.config["training"]["recipe"] == recipe and model.config["training"]["documents"] == 36
+    assert evaluate(model, unseen)["map"] > 0.9
+    document = read("基因筛查检测染色体采血第1条第0句。孕妇基因筛查检测第1条第1句。", title="筛查")
+    scores = model.score([document], 4096)[0]
+    topics = select_topics(document, scores, model, Options())
+    assert [topic.id for topic in topics] == ["screening"] and topics[0].evidence
+    stated = model.config["metrics"]["cross_validation"]
+    assert stated["n"] == 36 and 0 <= stated["micro_f1"] <= 1
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {
+        "config.json", "graph.xml", "lexicon.npy", "model.safetensors", "tokenizer.json",
+    }
+
+
+def test_auto_says_what_it_chose_and_why(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    result = train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", *SMALL)
+    tried = dict(re.findall(r"recipe (\w+) \(.*?\): ([\d.]+) \(folds [\d. ]{20,}\)", result.output))
+    assert set(tried) == {"linear", "contrastive"}, result.output
+    chosen = re.search(r"chosen: (\w+) \(.*?\), the best mean average precision of 4 folds, ([\d.]+), against", result.output)
+    assert chosen[2] == max(tried.values()) == tried[chosen[1]]
+    notes = json.loads((tmp_path / "m" / "config.json").read_text("utf-8"))["training"]
+    assert notes["recipe"] == chosen[1] and set(notes["recipes_tried"]) == set(tried) and len(notes["folds"]) == 4
+
+
+def test_many_rows_and_steered_runs_are_trained_as_ever(data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
+    def weights(folder: str, *options: object) -> str:
+        output = train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / folder, *options).output
+        assert "chosen:" not in output and "dev part:" in output
+        return Model.load(tmp_path / folder).config["files"]["model.safetensors"]
+
+    steered = weights("a", "--epochs", 1, *SMALL)
+    assert Model.load(tmp_path / "a").config["training"]["dev_documents"] == 4
+    monkeypatch.setattr("training.train.FEW", 30)  # 36 rows are many now
+    monkeypatch.setattr("training.recipe._EPOCHS", (1, 1))
+    assert weights("b", *SMALL) == steered
+
+
+def test_with_a_dev_part_thresholds_are_its_own(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    dev = write(tmp_path / "dev.jsonl", make_rows(20, seed=5))
+    result = train("--data", data, "--dev", dev, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--recipe", "linear",
+                   "--no-lexicon", *SMALL)
+    assert "36 training and 20 dev documents" in result.output and "dev part:" in result.output
+    config = Model.load(tmp_path / "m").config
+    assert config["metrics"]["dev"]["n"] == 20 and config["lexicon"] is None
+
+
+def test_single_label_and_documents_without_labels(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Self-training is one more choice; it is taken only where it is better on the folds."""
+    rows = [{"text": row["text"], "topics": row["topics"] or ["none"]} for row in make_rows(24)]
+    bare = write(tmp_path / "bare.jsonl", [{"text": row["text"]} for row in make_rows(60, seed=4)])
+    data = write(tmp_path / "rows.jsonl", rows)
+    result = train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--single-label", "--recipe", "linear",
+                   "--unlabelled", bare, *SMALL)
+    assert "24 training, 60 unlabelled and 0 dev documents" in result.output and "accuracy" in result.output
+    unseen = [{"text": row["text"], "topics": row["topics"] or ["none"]} for row in make_rows(40, seed=7)]
+    rows = read_rows(str(write(tmp_path / "unseen.jsonl", unseen)), single_label=True)
+    assert evaluate(tmp_path / "m", rows)["accuracy"] > 0.9
+
+
+def test_self_training_gives_weight_to_words_that_no_label_has(tiny_encoder: Path) -> None:
+    """The labels know 基因 and 股权 alone; documents without labels tell what stands beside them."""
+    encoder, tokenizer, _ = load_encoder(str(tiny_encoder))
+    windows, ids = window_config(tokenizer, 64, 16), ["finance", "screening"]
+    labelled = [("股权", ("finance",)), ("基因", ("screening",))] * 4
+    bare = [("股权并购", None), ("基因染色", None)] * 10
+
+    def examples(texts: list) -> list:
+        rows = [Row(f"{text}{i}。", topics, None, None, "", "", str(i)) for i, (text, topics) in enumerate(texts)]
+        return make_examples(rows, ids, tokenizer.backend_tokenizer, windows)
+
+    body = Body(encoder, 0, windows.pad, make_accelerator("cpu"))
+    material = Material(body, windows, ids, True, 0.1, 0, True, examples(bare), {}, [])
+    recipe, tokens = Linear(material), tokenizer.convert_tokens_to_ids(["染", "购"])
+    table, _ = recipe.fit(examples(labelled), "self-training")[1]
+    assert table[tokens[0], 2] > 0 > table[tokens[0], 1] and table[tokens[1], 1] > 0 > table[tokens[1], 2]
+    assert not recipe.fit(examples(labelled), "penalty 1")[1][0][tokens, 1:].any()
+
+
+def test_what_cannot_go_together_is_refused(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    options = ("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m")
+    refused = train(*options, "--recipe", "linear", "--epochs", 3, "--layers", 1, code=1).output
+    assert "--recipe linear can't go with --epochs, --layers" in refused
+    alike = write(tmp_path / "alike.jsonl", make_rows(1) * 6)
+    assert "too alike" in train("--data", alike, *options[2:], "--recipe", "linear", *SMALL, code=1).output
+
+
+def test_folds_share_the_topics_and_keep_copies_together() -> None:
+    rows = [
+        Row(f"第{i // 2}篇文章的开头各不相同", ("rare",) if i < 8 else ("common",), None, None, "", "", str(i)) for i in range(48)
+    ]
+    folds = make_folds(rows, 4, 0)
+    assert sorted(i for fold in folds for i in fold) == list(range(48))
+    assert [sum(i < 8 for i in fold) for fold in folds] == [2, 2, 2, 2] and {len(fold) for fold in folds} == {12}
+    assert all(i ^ 1 in fold for fold in folds for i in fold)
+    assert make_folds(rows, 4, 0) == folds != make_folds(rows, 4, 1)
+
+
+@pytest.mark.parametrize("topics", [3, 200])
+def test_a_linear_head_is_the_networks(topics: int, tiny_encoder: Path) -> None:
+    """Two hidden units carry a linear function exactly; more topics than that are approximated by their main directions."""
+    encoder, _, _ = load_encoder(str(tiny_encoder))
+    network = Network(encoder, topics).eval()
+    hidden = encoder.config.hidden_size
+    heads = Heads(torch.randn(topics, 2 * hidden), torch.randn(topics), network.salience_head)
+    heads.put_into(network)
+    rows = torch.randn(5, 2 * hidden)
+    torch.testing.assert_close(network.topic_head(rows), rows @ heads.weight.T + heads.bias, atol=1e-3, rtol=1e-4)
+    vectors = Vectors(rows.numpy(), 0)
+    expected = network.pool(rows @ heads.weight.T + heads.bias).detach().numpy()
+    np.testing.assert_allclose(pooled_logits(vectors, heads.weight, heads.bias), expected, atol=1e-4)
+
+
+def test_fine_tuning_is_tried_where_it_is_worth_its_time() -> None:
+    assert few.candidates("auto", 50, 5_000, False) == few.candidates("auto", 500, 500_000, False) == ("linear", "contrastive")
+    everything = few.candidates("auto", 500, 9_000, False)
+    assert everything == few.candidates("auto", 50, 5_000, True) == ("linear", "contrastive", "full")
+    assert few.candidates("full", 10, 1_000, False) == ("full",)
+
+
+def test_key_sentences_alone_make_a_model_without_topics(tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = [{"text": row["text"], "key_sentences": row["key_sentences"]} for row in make_rows(24)]
+    data = write(tmp_path / "rows.jsonl", rows)
+    train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", *SMALL)
+    figures = evaluate(tmp_path / "m", read_rows(str(data)))
+    assert figures["key_sentence_f1"] > 0.9 and not Model.load(tmp_path / "m").topics
