@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import jieba
 import numpy as np
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from serving.windows import normalise
 from training.topics import Topic
@@ -16,10 +17,12 @@ from training.topics import Topic
 _K1, _B = 1.2, 0.75  # of BM25 (Robertson and Zaragoza 2009), their usual values
 _TITLE = 2  # a word in the title counts as so many more in the text
 _STATED = 2.0  # a stated keyword beside a word of the name or the description
-_COMMON = 0.4  # a word in more than this share of the documents tells nothing
+_COMMON = 0.6  # a word in more than this share of the documents tells nothing
 _LONGEST_PHRASE = 8  # characters of a phrase of the description that is looked for as it stands
 # What a description excludes says nothing of what it is about.
-_EXCLUDED = re.compile(r"(?:不包括|不包含|不含|不算|不是|除外|而非|but not|not:).*?(?=[。；;.]|$)", re.IGNORECASE)
+_EXCLUDED = re.compile(
+    r"[^,。;.]*(?:不算|除外|不在内)[^。;.]*|(?:不包括|不包含|不含|不是|而非|but not|not:).*?(?=[。;.]|$)", re.IGNORECASE
+)
 _LEAD_IN = re.compile(
     r"applies when the document is about|such as|例如|比如|譬如|包括|以及|有关|关于|等等|的新闻|的消息|的报道", re.IGNORECASE
 )
@@ -39,10 +42,9 @@ def words(topic: Topic) -> dict[str, float]:
     found: dict[str, float] = {}
     for phrase in phrases(topic):
         short = [phrase] if len(phrase) <= _LONGEST_PHRASE else []
-        found.update((word, 1.0) for word in [*short, *jieba.cut(phrase)] if len(word) > 1)
-    return {word.lower(): weight for word, weight in found.items()} | {
-        normalise(keyword).lower(): _STATED for keyword in topic.keywords
-    }
+        found.update((word.lower(), 1.0) for word in [*short, *jieba.cut(phrase)] if len(word) > 1)
+    found = {word: weight for word, weight in found.items() if word not in ENGLISH_STOP_WORDS}
+    return found | {normalise(keyword).lower(): _STATED for keyword in topic.keywords}
 
 
 def keyword_scores(titles: Sequence[str], texts: Sequence[str], topics: Sequence[Topic]) -> np.ndarray:

@@ -17,7 +17,7 @@ from serving.duplicates import DuplicateIndex
 from serving.parts import Inputs, Key, Part
 from serving.rows import Fields, Item
 from serving.scoring import prepare
-from serving.signatures import signature
+from serving.signatures import fold, signature
 
 _MAX_SHOWN = 5  # errors printed; the rest are counted
 
@@ -73,10 +73,18 @@ def read_pool(inputs: Sequence[str], sample: int, seed: int, known: Sequence[Doc
 
 
 def _without_reprints(read: Sequence[tuple[int, Document, bytes | None]], known: Sequence[Document]) -> list[Document]:
+    """The documents that neither reprint one of ``known`` nor one before them; of texts too short to tell, equal ones go."""
+    short = {fold(document.text) for document in known}
+    originals = []
     with tempfile.TemporaryDirectory() as folder, DuplicateIndex(Path(folder) / "originals.sqlite") as index:
         index.resolve(0, [document.id for document in known], [signature(document) for document in known])
         answers = index.resolve(1, [document.id for _, document, _ in read], [own for *_, own in read])
-    return [document for (_, document, _), original in zip(read, answers) if original is None]
+    for (_, document, own), original in zip(read, answers):
+        if original is None and (own or (folded := fold(document.text)) not in short):
+            originals.append(document)
+            if not own:
+                short.add(folded)
+    return originals
 
 
 def say_what_was_read(pool: Pool, sample: int) -> None:

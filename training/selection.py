@@ -33,7 +33,7 @@ def choose(
     and Savarese 2018): a batch of the most doubtful alone holds the same case many times.
 
     Args:
-        places: [documents, hidden], of length 1, as ``vectors.Space`` gives them.
+        places: [documents, hidden], of length 1, as ``space.Space`` gives them.
         scores: [documents, topics] of the model.
         thresholds: of the topics; None where a document has exactly one topic.
         count: documents.

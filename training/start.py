@@ -34,13 +34,14 @@ from training.pool import Pool, read_pool, say_what_was_read
 from training.prepare import write_jsonl
 from training.selection import choose
 from training.sheet import score_all, thresholds_of, topic_scores, write_sheet
+from training.space import Encoder, Space
 from training.topics import Topic, read_topics, write_topics
-from training.vectors import Encoder, Space
 from training.votes import NO, OPEN, YES, WeakLabels, label_without
 
 FEWEST = 5  # agreed documents below which a topic's weak labels teach little
 # Weak labels are wrong often enough that a longer run would learn their errors.
-FIRST_MODEL = ("--epochs", "2", "--max-windows", "2")
+_STEPS, _EPOCHS, _BATCH = 250, (2, 8), 16
+_WINDOWS = 2  # of a document
 
 
 @click.command(help=__doc__)
@@ -76,7 +77,7 @@ def main(
         used = write_weak(output / "weak.jsonl", pool.documents, weak, topics)
         click.echo(f"{used} documents teach the first model: {output / 'weak.jsonl'}\n")
         write_topics(output / "topics.yaml", known)
-        train_first(output, single_label, encoder, seed, device)
+        train_first(output, used, single_label, encoder, seed, device)
         _write_sheet(output, pool, Space(vectors).place(vectors), topics, count)
     except DataError as error:
         click.echo(f"The topics can't be used ({len(error.problems)} problems):\n{error}", err=True)
@@ -99,11 +100,13 @@ def write_weak(file: Path, documents: Sequence[Document], weak: WeakLabels, topi
     return len(used)
 
 
-def train_first(output: Path, single_label: bool, encoder: str, seed: int, device: str) -> None:
-    """Train ``output/model`` on ``output/weak.jsonl`` by the usual command."""
+def train_first(output: Path, rows: int, single_label: bool, encoder: str, seed: int, device: str) -> None:
+    """Train ``output/model`` on the rows of ``output/weak.jsonl`` by the usual command."""
+    epochs = min(max(round(_STEPS * _BATCH / rows), _EPOCHS[0]), _EPOCHS[1])
     arguments = [
         "--data", output / "weak.jsonl", "--topics", output / "topics.yaml", "--output", output / "model", "--encoder", encoder,
-        "--seed", seed, "--device", device, *FIRST_MODEL, *(["--single-label"] if single_label else []),
+        "--seed", seed, "--device", device, "--epochs", epochs, "--max-windows", _WINDOWS,
+        *(["--single-label"] if single_label else []),
     ]
     train.main([str(argument) for argument in arguments], standalone_mode=False)
 
@@ -158,12 +161,14 @@ def _say_what_next(
     if left_out:
         click.echo(f"\nnote: the first model does not know {', '.join(left_out)}, on which the votes agree nowhere", err=True)
     single = " --single-label" if single_label else ""
+    takes_weak = any("--weak" in parameter.opts for parameter in train.main.params)
+    beside = f"--weak {output / 'weak.jsonl'}" if takes_weak else f"--encoder {output / 'model'}"
     click.echo(f"""
 A first model from weak labels: {output / 'model'}. Its figures above compare it with weak labels, not with a reader's.
 Next:
 1. Label the documents of the sheet, {output / 'label.jsonl'}: fill in "topics" ([] if it has none; "guess" is the model's),
    or import it on the page (WENZHAI_MODEL={output / 'model'} make serve), or {output / 'label-studio.json'} into Label Studio.
-2. python -m training.train --data {output / 'label.jsonl'} --topics {topics_file} --encoder {output / 'model'} \\
+2. python -m training.train --data {output / 'label.jsonl'} --topics {topics_file} {beside} \\
        --output {output / 'second'}{single}
 3. python -m training.suggest --model {output / 'second'} --archive {' '.join(inputs)} \\
        --labelled {output / 'label.jsonl'} --output {output / 'next.jsonl'}""")

@@ -30,8 +30,8 @@ from training.examples import read_documents
 from training.pool import read_pool, say_what_was_read
 from training.selection import choose
 from training.sheet import score_all, thresholds_of, topic_scores, write_sheet
+from training.space import Encoder, Space
 from training.topics import Topic
-from training.vectors import Encoder, Space
 
 
 @click.command(help=__doc__)

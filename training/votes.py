@@ -1,6 +1,6 @@
 """Weak labels where nothing is labelled: three votes a topic on each document, and what the majority agrees on.
 
-The votes are the topic's words (``keywords.py``), likeness to its description in the encoder's space (``vectors.py``), and a
+The votes are the topic's words (``keywords.py``), likeness to its description in the encoder's space (``space.py``), and a
 linear model that learns from what the two agree on and from its own further agreements (self-training, Yarowsky 1995).
 Label models for weak supervision with several labels a document do no better than the majority (Argilla's experience), so it
 decides. Cuts need no labels either: two votes are cut where they agree best with each other.
@@ -19,8 +19,8 @@ from sklearn.linear_model import Ridge
 from serving.document import Document
 from serving.windows import normalise
 from training.keywords import keyword_scores, phrases, vetoes
+from training.space import Encoder, Space, unit
 from training.topics import Topic
-from training.vectors import Encoder, Space, unit
 
 YES, NO, OPEN = 1, 0, -1  # of a label: agreed that it is there, that it is not, or not agreed
 _RIVALS = 0.5  # so much of the best topic's score is taken from a document's scores, since topics compete for it
@@ -38,13 +38,14 @@ _SHARPNESS = 40.0  # of soft clusters: how much nearer a document must be to one
 class WeakLabels:
     """What is agreed on documents without labels.
 
-    ``labels`` int8 [documents, topics] holds YES, NO or OPEN, ``votes`` int8 how many of three say yes, and ``scores`` float
-    [documents, topics] what the linear model says, for ranking.
+    ``labels`` int8 [documents, topics] holds YES, NO or OPEN, ``votes`` int8 how many of three say yes, ``scores`` float
+    [documents, topics] what the linear model says, and ``cuts`` float [topics] from where on that means yes.
     """
 
     labels: np.ndarray
     votes: np.ndarray
     scores: np.ndarray
+    cuts: np.ndarray
     model: LinearModel
 
     def used(self) -> np.ndarray:
@@ -81,19 +82,20 @@ class LinearModel:
             inside = folds == fold
             learned = taught & ~inside
             if learned.any():
-                scores[inside] = self._fit(features[learned], targets[learned]).predict(features[inside])
+                self._ridge.fit(features[learned], targets[learned])
+                scores[inside] = self._predict(features[inside])
         return scores
 
     def learn(self, features: np.ndarray, targets: np.ndarray, taught: np.ndarray) -> None:
         """Fit on all that teaches."""
-        self._fit(features[taught], targets[taught])
+        self._ridge.fit(features[taught], targets[taught])
 
     def score(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
         """[documents, topics], of documents that need not be of the archive."""
-        return self._ridge.predict(self.features([plain(text) for text in texts], vectors))
+        return self._predict(self.features([plain(text) for text in texts], vectors))
 
-    def _fit(self, features: np.ndarray, targets: np.ndarray) -> Ridge:
-        return self._ridge.fit(features, targets)
+    def _predict(self, features: np.ndarray) -> np.ndarray:
+        return self._ridge.predict(features).reshape(len(features), -1)  # of one topic alone it is flat
 
 
 def plain(text: str) -> str:
@@ -114,9 +116,9 @@ def label_without(
     model = LinearModel(space)
     features = model.features([f"{title} {text}" for title, text in zip(titles, texts)], vectors)
     decide = _decide_one if single_label else _decide_many
-    votes, scores = decide(stated, likeness, space.place(vectors), model, features)
+    votes, scores, cuts = decide(stated, likeness, space.place(vectors), model, features)
     votes[excluded] = 0
-    return WeakLabels(_agreed(votes, single_label), votes, scores, model)
+    return WeakLabels(_agreed(votes, single_label), votes, scores, cuts, model)
 
 
 def describe(topics: Sequence[Topic], encoder: Encoder, space: Space) -> np.ndarray:
@@ -142,8 +144,8 @@ def _agreed(votes: np.ndarray, single_label: bool) -> np.ndarray:
 
 def _decide_many(
     stated: np.ndarray, likeness: np.ndarray, _places: np.ndarray, model: LinearModel, features: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Votes and scores where a document may have any number of topics."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes, scores and cuts where a document may have any number of topics."""
     words = np.where(stated > 0, _against_rivals(np.sqrt(stated)), -np.inf)
     like = _against_rivals(likeness)
     first, second = np.zeros(stated.shape, bool), np.zeros(stated.shape, bool)
@@ -152,25 +154,26 @@ def _decide_many(
     votes = first.astype(np.int8) + second
     labels = votes == 2
     third = np.zeros_like(first)
-    scores = np.zeros(stated.shape)
+    scores, cuts = np.zeros(stated.shape), np.full(stated.shape[1], np.inf)
     for _ in range(_ROUNDS):
         taught = labels.any(axis=1) | (votes == 0).all(axis=1)
         scores = model.held_out(features, labels.astype(float), taught)
         for topic in np.flatnonzero(labels.any(axis=0)):
-            third[:, topic] = scores[:, topic] >= _cut(scores[:, topic], labels[:, topic])
+            cuts[topic] = _cut(scores[:, topic], labels[:, topic])
+            third[:, topic] = scores[:, topic] >= cuts[topic]
         votes = first.astype(np.int8) + second + third
         settled = ((votes >= 2) != labels).mean() < _SETTLED
         labels = votes >= 2
         if settled:
             break
     model.learn(features, labels.astype(float), labels.any(axis=1) | (votes == 0).all(axis=1))
-    return votes, scores
+    return votes, scores, cuts
 
 
 def _decide_one(
     stated: np.ndarray, likeness: np.ndarray, places: np.ndarray, model: LinearModel, features: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Votes and scores where each document has exactly one topic: each voter names its best."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes, scores and cuts (none) where each document has exactly one topic: each voter names its best."""
     first = _best(stated) & (stated > 0)
     second = _best(_clusters(likeness, places))
     labels = first & second
@@ -185,7 +188,7 @@ def _decide_one(
         if settled:
             break
     model.learn(features, labels.astype(float), labels.any(axis=1))
-    return votes, scores
+    return votes, scores, np.full(stated.shape[1], -np.inf)
 
 
 def _clusters(likeness: np.ndarray, places: np.ndarray) -> np.ndarray:
