@@ -34,7 +34,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.tricks import FROZEN, TRICKS
 from training import calibrate
-from training.data import read_rows, read_topics
+from training.data import read_rows
 from training.devices import make_accelerator
 from training.examples import Example, make_examples, trim
 from training.frozen import FrozenStates
@@ -44,6 +44,7 @@ from training.loop import LoopConfig
 from training.network import Network, load_encoder, window_config
 from training.prepare import DATA
 from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE
+from training.topics import read_topics
 from training.train import MAX_TITLE_TOKENS, dev_score
 
 WINDOWS, DEV_CHARACTERS, DROPOUT = 2, 1_500, 0.2  # of each document; of the heads, as in the model card

@@ -10,9 +10,10 @@ from conftest import ROOT
 
 from serving.errors import InputError
 from serving.label_studio import labelling_config, to_row, to_rows, to_task
-from training.data import read_rows, read_topics
+from training.data import read_rows
 from training.label_studio import main
 from training.prepare import write_jsonl
+from training.topics import read_topics
 
 TEXT = "𠮷林市启动产前基因筛查。费用由财政承担。\n市民可以在医院预约。"
 ROW = {

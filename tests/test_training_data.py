@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 from conftest import make_rows
 
-from training.data import DataError, Topic, read_rows, read_topics, set_aside, topics_of, try_rows
+from training.data import DataError, Topic, read_rows, set_aside, topics_of, try_rows
 from training.examples import read_documents
 from training.inputs import load_inputs
+from training.topics import read_topics
 from training.train import main
 
 

@@ -5,38 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from serving.reading import is_misdecoded, without_surrogates
+from training.errors import MAX_SHOWN, DataError
 from training.sources import raw_rows
+from training.topics import Topic
 
-_MAX_SHOWN = 50  # problems printed; the rest are counted
+GUESS = "guess"  # in rows of a labelling sheet, what stands there for a reader to judge; no label
 _SEPARATORS = ("|", ";", "；")
 _UNREADABLE = 20  # of so many rows one may lack readable text; where it is more, something is wrong with the file
-
-
-class DataError(ValueError):
-    """Everything that is wrong with the training data, a line each."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        shown = self.problems[:_MAX_SHOWN]
-        if len(self.problems) > len(shown):
-            shown.append(f"… and {len(self.problems) - len(shown)} more")
-        super().__init__("\n".join(shown))
-
-
-@dataclass(frozen=True)
-class Topic:
-    """A topic as ``--topics FILE`` describes it."""
-
-    id: str
-    name: str
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,36 +38,19 @@ class Row:
 
 @dataclass
 class Reading:
-    """What reading a source gave: rows, what is wrong with those without readable text, all other problems, and the topics of
-    rows that have one."""
+    """What reading a source gave: rows, what is wrong with those without readable text, all other problems, the topics of
+    rows that have one, and how many rows of a labelling sheet nobody has labelled yet."""
 
     rows: list[Row] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     flawed_topics: set[str] = field(default_factory=set)
+    unlabelled: int = 0
 
     @property
     def topics(self) -> set[str]:
         """Of all rows, but for those without readable text."""
         return self.flawed_topics.union(*(row.topics or () for row in self.rows))
-
-
-def read_topics(path: Path) -> list[Topic]:
-    """Topics from YAML: a list of mappings with ``id`` and, optionally, ``name`` and ``description``.
-
-    Raises:
-        DataError: the file is missing or is not such a list.
-    """
-    try:
-        items = yaml.safe_load(path.read_text("utf-8"))
-        topics = [Topic(str(i["id"]), str(i.get("name") or i["id"]), str(i.get("description") or "")) for i in items]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-        raise DataError([f"{path}: not a list of topics with 'id', 'name', 'description': {error!r}"]) from error
-    ids = [topic.id for topic in topics]
-    twice = sorted({i for i in ids if ids.count(i) > 1})
-    if twice or not ids:
-        raise DataError([f"{path}: topic ids given twice: {', '.join(twice)}" if twice else f"{path}: holds no topic"])
-    return topics
 
 
 def read_rows(source: str, *, single_label: bool = False, topics: Sequence[Topic] | None = None) -> list[Row]:
@@ -104,12 +67,15 @@ def read_rows(source: str, *, single_label: bool = False, topics: Sequence[Topic
 
 
 def set_aside(reading: Reading, progress: bool) -> None:
-    """A few rows without readable text among many are left out, and said on standard error; else they are problems."""
+    """A few rows without readable text among many are left out, and said on standard error; else they are problems. Rows of a
+    labelling sheet that wait for a reader are left out, however many."""
     unreadable = reading.unreadable
+    if reading.unlabelled and progress:
+        click.echo(f"note: {reading.unlabelled} rows whose topics nobody has filled in are left out", err=True)
     if len(unreadable) * _UNREADABLE > len(unreadable) + len(reading.rows):
         reading.problems.extend(unreadable)
     elif unreadable and progress:
-        shown = "\n  ".join(unreadable[:_MAX_SHOWN])
+        shown = "\n  ".join(unreadable[:MAX_SHOWN])
         click.echo(f"note: {len(unreadable)} rows without readable text are left out:\n  {shown}", err=True)
 
 
@@ -120,6 +86,9 @@ def try_rows(
     known = {topic.id for topic in topics} if topics is not None else None
     reading = Reading()
     for where, raw in raw_rows(source, reading.problems):
+        if labelled and GUESS in raw and raw.get("topics") is None and not raw.get("key_sentences"):
+            reading.unlabelled += 1
+            continue
         found, unreadable = [], []
         values = _texts(raw, found, unreadable)
         if unreadable:
@@ -137,7 +106,9 @@ def try_rows(
             values["id"] = values["id"] or where
             reading.rows.append(Row(**values, where=where))
     if not reading.rows and not reading.problems and not reading.unreadable:
-        reading.problems.append(f"{source}: holds no rows")
+        waiting = reading.unlabelled
+        empty = f"nobody has filled in 'topics' in any of its {waiting} rows" if waiting else "holds no rows"
+        reading.problems.append(f"{source}: {empty}")
     return reading
 
 

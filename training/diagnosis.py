@@ -96,6 +96,17 @@ def credibility(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return np.where(truth == 1, probabilities, 1 - probabilities)
 
 
+def doubts(scores: np.ndarray, thresholds: Sequence[float] | None) -> np.ndarray:
+    """How unsure each score is, [documents, topics]: 1 at its topic's threshold, 0 at 0 and 1. Where a document has exactly one
+    topic (no thresholds) doubt lies between the best two, and is the best one's."""
+    if thresholds is None:
+        best = np.sort(scores, axis=1)
+        margin = best[:, -1] - best[:, -2] if scores.shape[1] > 1 else np.ones(len(scores))
+        return np.where(scores == best[:, -1:], 1 - margin[:, None], 0)
+    border = np.clip(np.asarray(thresholds), 1e-6, 1 - 1e-6)
+    return 1 - np.abs(scores - border) / np.where(scores < border, border, 1 - border)
+
+
 def label_next(
     scores: np.ndarray, thresholds: Sequence[float] | None, needs: Sequence[float], openings: Sequence[str], most: int
 ) -> list[Doubt]:
@@ -111,14 +122,7 @@ def label_next(
     """
     if not scores.size:
         return []
-    if thresholds is None:
-        best = np.sort(scores, axis=1)
-        margin = best[:, -1] - best[:, -2] if scores.shape[1] > 1 else np.ones(len(scores))
-        doubt = np.where(scores == best[:, -1:], 1 - margin[:, None], 0)
-    else:
-        border = np.clip(np.asarray(thresholds), 1e-6, 1 - 1e-6)
-        doubt = 1 - np.abs(scores - border) / np.where(scores < border, border, 1 - border)
-    worth = doubt * np.asarray(needs)
+    worth = doubts(scores, thresholds) * np.asarray(needs)
     found: list[Doubt] = []
     seen: set[str] = set()
     taken = np.zeros(scores.shape[1], int)

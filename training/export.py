@@ -52,7 +52,10 @@ def export(
     special = {name: getattr(tokenizer, name) for name in ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")}
     config = {
         "format": FORMAT,
-        "topics": [{**asdict(topic), "threshold": float(t)} for topic, t in zip(topics, thresholds)],
+        "topics": [
+            {"id": topic.id, "name": topic.name, "description": topic.description, "threshold": float(t)}
+            for topic, t in zip(topics, thresholds)
+        ],
         "single_label": single_label,
         "windows": asdict(windows),
         "features": FEATURES,

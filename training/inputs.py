@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from serving.document import Document
-from training.data import DataError, Reading, Row, Topic, read_topics, topics_of, try_rows, without_positive
+from training.data import DataError, Reading, Row, Topic, topics_of, try_rows, without_positive
 from training.examples import key_labels, opening, readable, split_dev
+from training.topics import read_topics
 
 DEV_SHARE = 0.1
 

@@ -20,9 +20,10 @@ import click
 
 from serving.errors import InputError
 from serving.label_studio import labelling_config, to_rows, to_task
-from training.data import DataError, Topic, read_topics, with_lists
+from training.data import DataError, Topic, with_lists
 from training.prepare import DATA, write_jsonl
 from training.sources import raw_rows
+from training.topics import read_topics
 
 _topics = click.option(
     "--topics", "topics_file", default=DATA / "topics.yaml", show_default=True,
