@@ -75,7 +75,7 @@ WEAK_WEIGHT = 0.3
 @click.option("--lexicon/--no-lexicon", default=True, show_default=True, help="Weigh the words beside the network.")
 @click.option("--teacher", "teachers", multiple=True, type=click.Path(path_type=Path),
               help="Model folder to learn from too; several: from their mean.")
-@click.option("--unlabelled", 
+@click.option("--unlabelled",
               help="Rows with text alone, to learn from by the teacher's scores, or with few labels by the model's own.")
 @click.option("--layer-decay", default=LAYER_DECAY, show_default=True, type=click.FloatRange(0, 1, min_open=True),
               help="Each layer learns at so much of the rate of the one above.")
