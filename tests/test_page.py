@@ -376,6 +376,21 @@ def test_corrections_are_rows_that_training_takes(page: Browser, tmp_path: Path)
     assert {**json.loads(again.read_text("utf-8")), "model": 0} == {**json.loads(kept.read_text("utf-8")), "model": 0}
 
 
+def test_a_labelling_sheet_is_opened_confirmed_and_taken_home(page: Browser, tmp_path: Path) -> None:
+    from training.data import read_rows
+
+    texts = {"first": TEXT, "second": TEXT + "又一条。"}
+    rows = [{"id": i, "title": "", "topics": None, "guess": ["finance"], "why": "", "text": text} for i, text in texts.items()]
+    sheet = tmp_path / "label.jsonl"
+    sheet.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    page.upload(sheet, field="#import")
+    assert shown_topics(page) == ["screening"] and page.text("#correct-count") == "共更正 0 篇", "a guess is no label"
+    page.click("#correct-toggle")
+    page.click("#confirm")
+    [row] = read_rows(str(page.download("#save-rows", "corrections.jsonl")))
+    assert row.id == "first" and row.topics == ("screening",)
+
+
 def test_label_studio_there_and_back(page: Browser, tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(TEXT + name + "是基因筛查。", "utf-8")

@@ -56,23 +56,31 @@ def directions(*angles: float) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def test_doubt_decides_between_documents_alike_in_all_else() -> None:
-    scores = np.array([[0.9], [0.45], [0.1]])
-    assert [choice.document for choice in choose(directions(0, 2, 4), scores, [0.5], 2)] == [1, 0]
+def test_the_most_doubtful_come_first() -> None:
+    scores = np.array([[0.9], [0.45], [0.1], [0.6]])
+    assert [choice.document for choice in choose(directions(0, 1, 2, 3), scores, [0.5], 9)] == [1, 3, 0, 2]
     several = np.array([[0.5, 0.45, 0.05], [0.9, 0.05, 0.05], [0.6, 0.3, 0.1]])
     assert [choice.document for choice in choose(directions(0, 2, 4), several, None, 3)] == [0, 2, 1]
 
 
-def test_what_is_like_a_labelled_or_chosen_document_comes_later() -> None:
-    scores = np.array([[0.5], [0.5], [0.4]])
-    assert [c.document for c in choose(directions(0, 0.01, 2), scores, [0.5], 3)] == [0, 2, 1]
-    assert [c.document for c in choose(directions(0, 1, 3), scores, [0.5], 3, directions(0.02))] == [2, 1, 0]
+def test_one_of_each_kind() -> None:
+    """Sixty doubtful documents of three kinds, and many of which the model is sure."""
+    rng = np.random.default_rng(0)
+    angles = np.concatenate([rng.normal(centre, 0.01, 20) for centre in (0, 2, 4)] + [rng.uniform(0, 6, 200)])
+    scores = np.concatenate([np.full(60, 0.5), np.full(200, 0.01)])[:, None]
+    found = [choice.document for choice in choose(directions(*angles), scores, [0.5], 3)]
+    assert sorted(i // 20 for i in found) == [0, 1, 2]
+
+
+def test_what_is_like_a_labelled_document_comes_last() -> None:
+    scores = np.array([[0.5], [0.45], [0.4]])
+    assert [c.document for c in choose(directions(0, 1, 3), scores, [0.5], 3, directions(0.02))] == [1, 2, 0]
 
 
 def test_topics_that_lack_examples_come_first() -> None:
     scores = np.array([[0.5, 0], [0, 0.4]])
-    assert choose(directions(0, 3), scores, [0.5, 0.5], 1) == [(0, 0)]
-    assert choose(directions(0, 3), scores, [0.5, 0.5], 1, positives=[30, 0]) == [(1, 1)]
+    assert choose(directions(0, 3), scores, [0.5, 0.5], 2) == [(0, 0), (1, 1)]
+    assert choose(directions(0, 3), scores, [0.5, 0.5], 2, positives=[30, 0]) == [(1, 1), (0, 0)]
 
 
 def test_no_more_than_there_are() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+from training import start, suggest
 from training.errors import DataError
 from training.topics import Topic, read_topics, write_topics
 
@@ -70,3 +72,14 @@ def test_everything_wrong_is_said_with_its_line(tmp_path: Path) -> None:
 
 def test_the_topics_of_the_model_that_ships_are_such_a_file() -> None:
     assert len(read_topics(ROOT / "training" / "data" / "topics.yaml")) == 17
+
+
+def test_the_guide_shows_the_file_that_it_uses_and_every_option() -> None:
+    text = (ROOT / "docs" / "own-topics.md").read_text("utf-8")
+    block = re.search(r"<!-- file:docs/own-topics.yaml -->\n```yaml\n(.*?)```", text, re.DOTALL)
+    assert block and block[1] == (ROOT / "docs" / "own-topics.yaml").read_text("utf-8")
+    assert len(read_topics(ROOT / "docs" / "own-topics.yaml")) == 4
+    for command in (start, suggest):
+        table = text.split(f"<!-- options:{command.__name__} -->\n")[1].split("\n\n")[0]
+        options = [parameter.opts[0] for parameter in command.main.params if parameter.opts[0].startswith("--")]
+        assert sorted(re.findall(r"^\| `(--[a-z-]+)`", table, re.MULTILINE)) == sorted(options)
