@@ -200,7 +200,8 @@ def setfit(task: Task, shots: int, seed: int) -> dict[str, Any] | None:
     data = Dataset.from_dict({"text": texts(rows), "label": (labels.argmax(1) if task.single else labels).tolist()})
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
-            output_dir=folder, batch_size=16, max_steps=SETFIT_STEPS, seed=seed, report_to="none", save_strategy="no", use_amp=False
+            output_dir=folder, batch_size=16, max_steps=SETFIT_STEPS, seed=seed, report_to="none", save_strategy="no",
+            use_amp=False,
         )
         Trainer(model=model, args=settings, train_dataset=data).train()
     return {"figure": figure(task, np.asarray(model.predict_proba(texts(task.dev), as_numpy=True)), 0.5)}
