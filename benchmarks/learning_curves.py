@@ -57,6 +57,7 @@ TASKS = ("thucnews_title", "xwlb_topics_multilabel", "own")
 DEV = {"thucnews_title": 2_000, "xwlb_topics_multilabel": 600, "own": 294}  # documents that figures are of
 UNLABELLED = {"thucnews_title": 8_000, "xwlb_topics_multilabel": 2_000, "own": 2_000}
 ENCODER = ROOT / "models" / "encoder"
+SETFIT_STEPS = 300
 Row = dict[str, Any]
 
 
@@ -178,7 +179,7 @@ def frozen(task: Task, shots: int, seed: int) -> dict[str, Any]:
 
 
 def setfit(task: Task, shots: int, seed: int) -> dict[str, Any] | None:
-    """The library, with its defaults but for the number of steps (300, some eight minutes on two cores) and 128 tokens."""
+    """The library, with its defaults but for the number of steps and 128 tokens."""
     if importlib.util.find_spec("setfit") is None:
         return None
     import transformers.training_args as arguments
@@ -199,7 +200,8 @@ def setfit(task: Task, shots: int, seed: int) -> dict[str, Any] | None:
     data = Dataset.from_dict({"text": texts(rows), "label": (labels.argmax(1) if task.single else labels).tolist()})
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
-            output_dir=folder, batch_size=16, max_steps=300, seed=seed, report_to="none", save_strategy="no", use_amp=False
+            output_dir=folder, batch_size=16, max_steps=SETFIT_STEPS, seed=seed, report_to="none", save_strategy="no",
+            use_amp=False,
         )
         Trainer(model=model, args=settings, train_dataset=data).train()
     return {"figure": figure(task, np.asarray(model.predict_proba(texts(task.dev), as_numpy=True)), 0.5)}

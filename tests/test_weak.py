@@ -37,7 +37,19 @@ def scores(folder: Path) -> np.ndarray:
     return np.array([one.topics for one in model.score(documents, 4096)])
 
 
-def test_weak_rows_teach_by_their_weight(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_weak_rows_that_harm_are_left_out(tiny_encoder: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", make_rows(24))
+    weak = write(tmp_path / "weak.jsonl", swapped(make_rows(60, seed=4)))
+    options = ("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", *SMALL)
+    result = train(*options, "--weak", weak, "--weak-weight", 1)
+    assert "the 60 weakly labelled rows are left out: without them linear heads reach" in result.output
+    assert Model.load(tmp_path / "m").config["training"]["weak_documents"] == 0
+    right = scores(tmp_path / "m")
+    assert right[0, 1] > right[0, 0] and right[1, 0] > right[1, 1]
+
+
+def test_weak_rows_teach_by_their_weight(tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("training.few._worth", lambda material, examples, weak, *rest: weak)  # though they harm
     data = write(tmp_path / "rows.jsonl", make_rows(24))
     weak = write(tmp_path / "weak.jsonl", swapped(make_rows(60, seed=4)))
     options = ("--data", data, "--encoder", tiny_encoder, *SMALL)

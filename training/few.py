@@ -74,8 +74,8 @@ def train_few(
 ) -> Outcome:
     """Choose, say what was chosen and why, and learn from all rows.
 
-    ``weak`` rows are learned from in every fold, and judged in none. ``dev`` rows, if there are any, are what calibration and
-    thresholds are fitted on, in place of the rows that the folds held back.
+    ``weak`` rows are learned from in every fold, and judged in none; they are left out if they harm. ``dev`` rows, if there are
+    any, are what calibration and thresholds are fitted on, in place of the rows that the folds held back.
 
     Raises:
         ValueError: the rows are too alike to make two folds.
@@ -88,6 +88,7 @@ def train_few(
     if len(folds) < 2:
         raise ValueError(f"{len(examples)} rows are too few, or too alike, to choose by; add rows, or give some with --dev")
     material.body.keep([*examples, *weak, *material.bare])
+    weak = _worth(material, examples, weak, folds, say)
     choices, tokens = [], sum(example.tokens for example in examples)
     for name in candidates(wanted, len(examples), tokens, bool(set(material.old) & set(material.ids))):
         recipe = _MADE[name](material)
@@ -103,9 +104,33 @@ def train_few(
     network, words = best.recipe.fit([*examples, *weak], best.setting)
     notes = {
         "recipe": best.recipe.name, "setting": best.setting, "folds": [round(score, 5) for score in best.folds],
+        "weak_documents": len(weak),
         "recipes_tried": {choice.recipe.name: round(choice.mean, 5) for choice in choices},
     }
     return _outcome(material, network, words, best, examples, dev, notes)
+
+
+def _worth(
+    material: Material, examples: Sequence[Example], weak: Sequence[Example], folds: Sequence[Sequence[int]],
+    say: Callable[[str], None],
+) -> Sequence[Example]:
+    """The weak rows, or none where linear heads judge the folds better without them and no topic has weak rows alone.
+
+    Labels that agree with the real ones in 93 of 100 titles lifted accuracy by 0.07 at 8 a topic; 82 of 100, nearly all of a few
+    topics, lowered it by 0.05 at any weight.
+    """
+    given = [example.topics for example in examples if example.topics is not None]
+    if not weak or not given or not np.any(given, axis=0).all():
+        return weak
+    recipe = Linear(material)
+    beside, alone = (
+        max(choice.mean for choice in _trials(recipe, examples, part, folds, material.single_label)) for part in (weak, [])
+    )
+    if beside >= alone:
+        return weak
+    say(f"the {len(weak)} weakly labelled rows are left out: without them linear heads reach {alone:.3f} on the folds, with them "
+        f"{beside:.3f}")
+    return []
 
 
 def _outcome(
