@@ -21,7 +21,7 @@ from training.network import layer_groups
 from training.vectors import Body, window_means
 
 _BATCH, _WINDOWS = 32, 1  # documents, and windows of each
-_EPOCHS, _STEPS = 10, (20, 60)  # so many epochs, within bounds of steps
+_EPOCHS, _STEPS = 10, (20, 80)  # so many epochs, within bounds of steps
 _RATE, _DECAY, _TEMPERATURE = 1e-4, 0.8, 0.05
 
 
