@@ -188,7 +188,7 @@ class InfoResponse(_Answer):
     single_label: bool
     corrections: bool = Field(description="whether /v1/corrections stores")
     window_tokens: int
-    metrics: dict[str, Any] = Field(description="of the model, on the documents that chose its thresholds: dev, or cross_validation")
+    metrics: dict[str, Any] = Field(description="of the model, on the documents that chose its thresholds")
     limits: dict[str, int | float]
     versions: dict[str, str]
     model_refused: str | SkipJsonSchema[None] = Field(
