@@ -2,10 +2,10 @@
 
     python benchmarks/overload.py [--seconds 600] [--times 4] [--give-up 0.1] [--quick] [--plot FILE.png] [--json FILE]
 
-First each size alone, one request at a time; then capacity, by callers that ask again as soon as they are answered, or a tenth of
-a second after a refusal; then requests that arrive at random (Poisson) at ``--times`` that rate whatever becomes of them, of
-which ``--give-up`` hang up within two seconds; then each size alone again. Nobody who is refused asks again. A latency counts from when
-the request was due. Client and service share the machine's cores. Documents are made from templates.
+First each size alone, one request at a time; then capacity, by callers that ask again as soon as they are answered, or a
+tenth of a second after a refusal; then requests that arrive at random (Poisson) at ``--times`` that rate whatever becomes of
+them, of which ``--give-up`` hang up within two seconds; then each size alone again. Nobody who is refused asks again. A
+latency counts from when the request was due. Client and service share the machine's cores. Documents are made from templates.
 """
 
 from __future__ import annotations
