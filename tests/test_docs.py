@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import click
@@ -67,7 +68,7 @@ def test_the_house_has_all_its_rooms() -> None:
         there |= {f"{path.name}/" for path in (ROOT / folder).iterdir() if path.is_dir() and path.name != "__pycache__"}
         assert set(re.findall(r"`([\w]+/?)`", "".join(text.splitlines(keepends=True)[1:]))) == there
     ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").splitlines()}
-    folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - ignored
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not any(fnmatch(path.name, each) for each in ignored)}
     assert set(re.findall(r"^\| `(\w+)/`", rooms, re.MULTILINE)) == {name for name in folders if not name.startswith((".", "_"))}
 
 
