@@ -163,6 +163,7 @@ def test_fine_tuning_is_tried_where_it_is_worth_its_time() -> None:
     assert few.candidates("auto", 50, 5_000, False) == few.candidates("auto", 500, 500_000, False) == ("linear", "contrastive")
     everything = few.candidates("auto", 500, 9_000, False)
     assert everything == few.candidates("auto", 50, 5_000, True) == ("linear", "contrastive", "full")
+    assert few.candidates("auto", 50, 500_000, True) == ("linear", "contrastive")
     assert few.candidates("full", 10, 1_000, False) == ("full",)
 
 

@@ -65,7 +65,7 @@ def candidates(wanted: str, rows: int, tokens: int, known: bool) -> tuple[str, .
     """The recipes to try, the cheapest first; ``known`` says that training goes on from a model of some of the topics."""
     if wanted != "auto":
         return (wanted,)
-    return RECIPES if known or (rows >= _FULL_FROM and tokens <= _FULL_TOKENS) else RECIPES[:2]
+    return RECIPES if (known or rows >= _FULL_FROM) and tokens <= _FULL_TOKENS else RECIPES[:2]
 
 
 def train_few(
@@ -89,7 +89,7 @@ def train_few(
         raise ValueError(f"{len(examples)} rows are too few, or too alike, to choose by; add rows, or give some with --dev")
     material.body.keep([*examples, *weak, *material.bare])
     weak = _worth(material, examples, weak, folds, say)
-    choices, tokens = [], sum(example.tokens for example in examples)
+    choices, tokens = [], sum(example.tokens for example in [*examples, *weak])
     for name in candidates(wanted, len(examples), tokens, bool(set(material.old) & set(material.ids))):
         recipe = _MADE[name](material)
         best = max(_trials(recipe, examples, weak, folds, material.single_label), key=lambda choice: choice.mean)
