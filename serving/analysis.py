@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def choose_sentences(
     Never empty, even where ``max_chars`` is too small for one.
     """
     likeness, compared = [0.0] * len(sentences), [0] * len(sentences)  # to the first so many that were chosen
-    grams: dict[int, set[str]] = {}
+    grams = cache(lambda i: _bigrams(sentences[i]))
     chosen: list[int] = []
     left = math.inf if max_chars is None else max_chars
     order = sorted(range(len(sentences)), key=lambda i: (-relevance[i], i))
@@ -139,7 +140,7 @@ def choose_sentences(
                 kept += order[place:]
                 break
             for other in chosen[compared[i] :]:
-                likeness[i] = max(likeness[i], _overlap(_bigrams(sentences[i], i, grams), grams[other]))
+                likeness[i] = max(likeness[i], _overlap(grams(i), grams(other)))
             compared[i] = len(chosen)
             if likeness[i] >= _SAME:
                 continue
@@ -150,17 +151,14 @@ def choose_sentences(
         if best < 0:
             break
         chosen.append(best)
-        _bigrams(sentences[best], best, grams)
         left -= len(sentences[best]) + 1  # and the line end between two
         order = [i for i in kept if i != best and len(sentences[i]) <= left and relevance[i] >= floor]
     return chosen
 
 
-def _bigrams(text: str, index: int, known: dict[int, set[str]]) -> set[str]:
-    if index not in known:
-        bare = "".join(filter(str.isalnum, normalise(text)))
-        known[index] = {bare[i : i + 2] for i in range(len(bare) - 1)} or {bare or text}
-    return known[index]
+def _bigrams(text: str) -> set[str]:
+    bare = "".join(filter(str.isalnum, normalise(text)))
+    return {bare[i : i + 2] for i in range(len(bare) - 1)} or {bare or text}
 
 
 def _overlap(a: set[str], b: set[str]) -> float:

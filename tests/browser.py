@@ -17,22 +17,28 @@ from selenium_axe_python import Axe
 SECONDS = 60  # to wait for something; a busy machine is slow
 
 
+def start_chromium(size: str, options: webdriver.ChromeOptions | None = None) -> webdriver.Chrome:
+    """A Chromium without a window, of this width and height ("1280,900"), that logs what it says and asks; skips without one."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("Chromium and its driver are needed: apt-get install chromium chromium-driver")
+    options = options or webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--window-size={size}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+
+
 class Browser:
     """One Chromium with one tab, Chinese by default; its downloads lie in ``downloads``."""
 
     def __init__(self, downloads: Path) -> None:
-        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        driver = shutil.which("chromedriver")
-        if not chromium or not driver:
-            pytest.skip("Chromium and its driver are needed: apt-get install chromium chromium-driver")
         options = webdriver.ChromeOptions()
-        options.binary_location = chromium
-        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
-            options.add_argument(argument)
         options.add_experimental_option("prefs", {"intl.accept_languages": "zh-CN"})
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         options.set_capability("unhandledPromptBehavior", "accept")  # "leave, though corrections are not downloaded?"
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        self.driver = start_chromium("1280,900", options)
         self.driver.set_script_timeout(SECONDS)
         self.downloads = downloads
         self.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
