@@ -6,12 +6,13 @@ kind each request an equal share. So how long a request will take is known when 
 as much as it does itself, or what that one has left. It is taken in if it would take at most ``max_slowdown`` times as long
 as alone, or if there is no other of its kind: however many long ones come, there is a place for a short one, and the reverse.
 
-A burst is no overload: as long as they do not stand for ever, more may wait, up to ``burst_seconds`` of that third. The first
-request beyond that shows that the queue does stand, and from then on only the first rule holds for its kind, until there are
-so few that none is there at times. (As in Maurer, "Fail at scale", ACM Queue 13(8), 2015, after Nichols and Jacobson's CoDel,
-"Controlling queue delay", ACM Queue 10(5), 2012; here a request is refused when it comes rather than after it has waited.)
+A burst is no overload: as long as they do not stand for ever, more may wait, up to ``burst_seconds`` of work at the pace of
+a kind among those that run at the time. The first request beyond that shows that the queue does stand, and from then on only
+the first rule holds for its kind, until there are so few that none is there at times. (As in Maurer, "Fail at scale", ACM
+Queue 13(8), 2015, after Nichols and Jacobson's CoDel, "Controlling queue delay", ACM Queue 10(5), 2012; here a request is
+refused when it comes rather than after it has waited.)
 
-All of it runs in the event loop's thread.
+All of it runs in the event loop's thread, but for ``short_ones_come``.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from prometheus_client import Counter, Gauge
 RUNNING = Gauge("wenzhai_running_requests", "Requests taken in and not yet answered", multiprocess_mode="livesum")
 REFUSED = Counter("wenzhai_refused_requests", "Requests refused because too much was waiting")
 _TOKENS_PER_BYTE = 0.03, 0.25  # of a body: a page that is mostly mark-up, or a PDF, and text without anything else
-_MEDIUM, _LONG = 1, 16  # forward passes beyond which a request is no longer short, or medium
-_LEAST_TOKENS = 128  # of a request: a forward pass over fewer hardly takes less time
+_MEDIUM, _LONG = 512, 8_192  # tokens beyond which a request is no longer short, or medium
+_LEAST_TOKENS = 64  # of a request: a forward pass over fewer hardly takes less time
+_FIRST_GUESS = 1_000, 0.1  # tokens and seconds of a stream, that the first ten batches or so outweigh
+_OUTLIER = 4.0  # times as long as expected: whatever beyond that delayed one batch says nothing of the next
 _MEMORY = 0.95  # of earlier batches, at each further one, in the measured speed
+_OFTEN_SECONDS = 0.1  # between short requests
 _LATELY_SECONDS = 5.0  # over which the work of a kind is averaged
 _REST_SECONDS = 5.0  # of idleness that end a crowd …
 _REST_SHARE = 0.05  # … beyond this share of all time
@@ -77,29 +81,37 @@ class Admission:
 
     Args:
         streams: forward passes at the same time.
-        batch_tokens: of one forward pass; a request of fewer keeps one stream busy, a larger one several.
+        turn_tokens: of a small forward pass; a request of fewer keeps one stream busy, a larger one several.
         max_slowdown: how many times the time alone a request may take beside others.
         burst_seconds: of work that may wait as long as that does not last.
         timeout_seconds: after which nobody waits for an answer any more.
     """
 
     def __init__(
-        self, streams: int, batch_tokens: int, max_slowdown: float, burst_seconds: float, timeout_seconds: float,
+        self, streams: int, turn_tokens: int, max_slowdown: float, burst_seconds: float, timeout_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._streams, self._batch_tokens = streams, batch_tokens
+        self._streams, self._turn_tokens = streams, turn_tokens
         self._burst, self._timeout, self._clock = burst_seconds, timeout_seconds, clock
         self._slowdown, self._kinds = max_slowdown, (Kind(), Kind(), Kind())
         self._places: set[Place] = set()
-        self._tokens, self._seconds = 5.0, 0.001  # a guess that the first batch outweighs
+        self._short_came = -math.inf
+        self._tokens, self._seconds = _FIRST_GUESS
 
     @property
     def speed(self) -> float:
         """Tokens a second of one stream, as last measured."""
         return self._tokens / self._seconds
 
+    @property
+    def short_ones_come(self) -> bool:
+        """Whether there are so many short requests that they should not have to wait for a large batch."""
+        return self._clock() - self._short_came < _OFTEN_SECONDS
+
     def measured(self, tokens: float, seconds: float) -> None:
         """A batch was scored in so long."""
+        tokens = max(tokens, _LEAST_TOKENS)
+        seconds = min(seconds, _OUTLIER * tokens / self.speed)
         self._tokens, self._seconds = self._tokens * _MEMORY + tokens, self._seconds * _MEMORY + seconds
 
     def book(self, place: Place, tokens: float) -> None:
@@ -113,6 +125,8 @@ class Admission:
         Raises:
             OverloadedError: it could not.
         """
+        if self._kind(size * _TOKENS_PER_BYTE[1]) is self._kinds[0]:
+            self._short_came = self._clock()
         least, most = (self._delay(size * rate) for rate in _TOKENS_PER_BYTE)
         if least and most:
             self._refuse(self._kind(size * _TOKENS_PER_BYTE[1]), most)
@@ -135,9 +149,10 @@ class Admission:
         capacity, share = self._streams * self.speed, 1 / len(self._kinds)
         taken = sum(min(each.done / (capacity * _LATELY_SECONDS), share) for each in self._kinds if each is not kind)
         pace = capacity * (1 - taken)
-        alone = tokens / min(max(tokens / self._batch_tokens, 1.0), self._streams) / self.speed
+        alone = tokens / min(max(tokens / self._turn_tokens, 1.0), self._streams) / self.speed
         expected, bearable = (others + tokens) / pace, min(self._slowdown * alone, max(self._timeout, alone))
-        burst = not kind.crowded and others / (capacity * share) <= self._burst
+        kinds = len({kind, *(place.kind for place in self._places if place.left)})
+        burst = not kind.crowded and others / (capacity / kinds) <= self._burst
         return 0.0 if expected <= bearable or burst else min(expected - bearable, others / pace)
 
     @contextmanager
@@ -169,5 +184,4 @@ class Admission:
         place.kind.look(now, +1)
 
     def _kind(self, tokens: float) -> Kind:
-        passes = tokens / self._batch_tokens
-        return self._kinds[(passes > _MEDIUM) + (passes > _LONG)]
+        return self._kinds[(tokens > _MEDIUM) + (tokens > _LONG)]

@@ -2,6 +2,7 @@
 
 A long document is scored a batch at a time between others, and short ones that come together share a batch. As many threads
 as there are forward passes at a time take batches from the queue; what they have done is booked in the event loop's thread.
+While short requests come often, the first takes small batches, so that they do not wait long for a turn; large ones cost less.
 
 BentoML's own batching hands work to itself over HTTP, which loses requests under load (bentoml issue 5540) and costs
 half the throughput on two cores.
@@ -42,9 +43,10 @@ Input, Output = TypeVar("Input"), TypeVar("Output")
 class _Request:
     """Documents that were asked for together, and how many of their windows are still to be scored."""
 
-    def __init__(self, place: Place, jobs: Sequence[Job], done: asyncio.Future[None]) -> None:
+    def __init__(self, place: Place, jobs: Sequence[Job], done: asyncio.Future[None], small: bool) -> None:
         self.place, self.done = place, done
         self.faults: dict[Job, Exception] = {}
+        self.small = small  # needs no more than a small batch
         self.left = sum(len(job.windows) for job in jobs)
         self.arrived, self.begun = time.perf_counter(), False
 
@@ -60,17 +62,21 @@ class Batcher:
 
     Args:
         model: with as many streams as ``streams``.
-        admission: learns the speed, and what is left of each request.
+        admission: learns the speed, and what is left of each request; knows who comes.
         streams: forward passes at the same time.
-        batch_tokens: padded tokens of one forward pass.
+        turn_tokens: padded tokens of a small forward pass.
+        batch_tokens: padded tokens of any other.
     """
 
-    def __init__(self, model: Model, admission: Admission, streams: int, batch_tokens: int) -> None:
-        self._model, self._admission, self._batch_tokens = model, admission, batch_tokens
+    def __init__(self, model: Model, admission: Admission, streams: int, turn_tokens: int, batch_tokens: int) -> None:
+        self._model, self._admission = model, admission
+        self._turn_tokens, self._batch_tokens = turn_tokens, max(batch_tokens, turn_tokens)
         self._queue: FairQueue[_Piece] = FairQueue()
         self._changed = threading.Condition()  # guards the queue
-        self._closed = False
-        self._threads = [threading.Thread(target=self._run, name=f"stream-{i}", daemon=True) for i in range(streams)]
+        self._closed, self._idle = False, 0
+        self._threads = [
+            threading.Thread(target=self._run, args=(i == 0,), name=f"stream-{i}", daemon=True) for i in range(streams)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -83,9 +89,10 @@ class Batcher:
         jobs = [job for job in begun if isinstance(job, Job)]
         if not jobs:
             return [job for job in begun if isinstance(job, Exception)]
-        request = _Request(place, jobs, asyncio.get_running_loop().create_future())
         pieces = sorted(((job, window) for job in jobs for window in job.windows), key=lambda item: len(item[1].token_ids))
-        self._admission.resize(place, float(sum(len(window.token_ids) for _, window in pieces)))
+        tokens = sum(len(window.token_ids) for _, window in pieces)
+        request = _Request(place, jobs, asyncio.get_running_loop().create_future(), tokens <= self._turn_tokens)
+        self._admission.resize(place, float(tokens))
         with self._changed:
             flow = self._queue.add(
                 ((_Piece(request, job, window), len(window.token_ids)) for job, window in pieces), place.kind
@@ -121,9 +128,9 @@ class Batcher:
             self._closed = True
             self._changed.notify_all()
 
-    def _run(self) -> None:
+    def _run(self, quick: bool) -> None:
         """Score batch after batch, in a thread of its own."""
-        while (batch := self._next()) is not None:
+        while (batch := self._next(quick)) is not None:
             started = time.perf_counter()
             BATCH_DOCUMENTS.observe(len({piece.job for piece in batch}))
             faults = self._forward([piece for piece in batch if piece.job not in piece.request.faults])
@@ -132,18 +139,25 @@ class Batcher:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all who waited
                 batch[0].request.done.get_loop().call_soon_threadsafe(self._book, batch, faults, seconds)
 
-    def _next(self) -> list[_Piece] | None:
-        """The pieces whose turn it is, up to the token budget and at least one; None at the end."""
+    def _next(self, quick: bool) -> list[_Piece] | None:
+        """The pieces whose turn it is, up to the token budget and at least one; None at the end. Idle threads are left their
+        part, and whoever needs no more than a small batch does not get into a large one."""
         batch: list[_Piece] = []
         longest = 0.0
         with self._changed:
             while (first := self._queue.first()) is None:
                 if self._closed:
                     return None
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
+            most = self._turn_tokens if quick and self._admission.short_ones_come else self._batch_tokens
+            most = min(most, self._queue.waiting / (1 + self._idle))
             while first is not None:
                 longest = max(longest, first[1])
-                if batch and (len(batch) + 1) * longest > self._batch_tokens:
+                if first[0].request.small:
+                    most = min(most, self._turn_tokens)
+                if batch and (len(batch) + 1) * longest > most:
                     break
                 batch.append(self._queue.take())
                 first = self._queue.first()

@@ -35,10 +35,12 @@ class FairQueue(Generic[Item]):
         self._heap: list[tuple[float, int, Flow[Item]]] = []
         self._flows: Counter[Hashable] = Counter()  # with pieces left, by kind
         self._order, self._now = count(), 0.0
+        self.waiting = 0.0  # costs of all pieces
 
     def add(self, pieces: Iterable[tuple[Item, float]], kind: Hashable = None) -> Flow[Item]:
         """A request's pieces, at least one, with their costs, in the order in which they are to be taken."""
         flow = Flow(pieces, kind, self._now)
+        self.waiting += sum(cost for _, cost in flow.pieces)
         self._flows[kind] += 1
         self._push(flow)
         return flow
@@ -46,6 +48,7 @@ class FairQueue(Generic[Item]):
     def drop(self, flow: Flow[Item]) -> None:
         """Take out what is left of a request."""
         if flow.pieces:
+            self.waiting -= sum(cost for _, cost in flow.pieces)
             flow.pieces.clear()
             self._flows[flow.kind] -= 1
 
@@ -58,7 +61,8 @@ class FairQueue(Generic[Item]):
     def take(self) -> Item:
         """Take that piece."""
         self._now, _, flow = heapq.heappop(self._heap)
-        item, _ = flow.pieces.popleft()
+        item, cost = flow.pieces.popleft()
+        self.waiting -= cost
         if flow.pieces:
             self._push(flow)
         else:

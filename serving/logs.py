@@ -38,7 +38,8 @@ def install(log_format: str) -> None:
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             record.expected = isinstance(error, _EXPECTED)
-            record.exc_info, record.exc_text = None, describe(error)
+            # A description takes longer than to refuse a request; those of what is expected would not be logged.
+            record.exc_info, record.exc_text = None, "" if record.expected else describe(error)
         record.request = request_id.get()
         return record
 

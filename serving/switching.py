@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,23 @@ from serving.reading import read
 from serving.settings import Settings
 
 _CHECK_SECONDS = 1.0
+_NICE = 5  # of forward passes: on cores that are all busy, whoever is to be answered or refused goes before them
 logger = logging.getLogger("bentoml.serve")
+
+
+def _load(settings: Settings) -> Model:
+    model = Model.load(settings.model, threads=settings.threads, streams=settings.streams, precision=settings.precision)
+    model.score([read("预热模型的一句话。")], settings.turn_tokens)
+    return model
 
 
 class Loaded:
     """A model and its queue, in use within ``with``: whoever begins with one ends with it."""
 
     def __init__(self, settings: Settings, admission: Admission) -> None:
-        self.model = Model.load(
-            settings.model, threads=settings.threads, streams=settings.streams, precision=settings.precision
-        )
-        self.model.score([read("预热模型的一句话。")], settings.turn_tokens)
-        self.batcher = Batcher(self.model, admission, settings.streams, settings.turn_tokens)
+        with ThreadPoolExecutor(1, initializer=os.nice, initargs=(_NICE,)) as loader:  # OpenVINO's threads inherit it
+            self.model = loader.submit(_load, settings).result()
+        self.batcher = Batcher(self.model, admission, settings.streams, settings.turn_tokens, settings.pass_tokens)
         MODEL.labels(self.model.name).inc()
         self._running, self._retired = 0, False
 

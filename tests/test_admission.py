@@ -98,9 +98,10 @@ def test_a_kind_counts_on_what_the_others_leave_but_on_a_third_at_least() -> Non
 
 def test_a_burst_is_taken_in_but_a_queue_that_stands_is_not() -> None:
     desk = Desk(burst=2.0)
+    assert desk.come(LONG) and desk.come(MEDIUM)
     assert desk.take_in(SHORT) == 7  # of 0.2 s each, on a third of two streams
-    desk = Desk(burst=6.0)
-    assert desk.take_in(SHORT) == 21
+    desk = Desk(burst=2.0)
+    assert desk.take_in(SHORT) == 21  # that none else wants
     desk.leave(stay=6)
     assert not desk.come(SHORT), "once one was refused, only what keeps within the slowdown comes in"
     desk.leave(stay=5)
@@ -108,7 +109,7 @@ def test_a_burst_is_taken_in_but_a_queue_that_stands_is_not() -> None:
 
 
 def test_idleness_ends_a_crowd() -> None:
-    desk = Desk(burst=6.0)
+    desk = Desk(burst=2.0)
     desk.take_in(SHORT)
     desk.leave()
     desk.now += 0.5
@@ -125,7 +126,7 @@ def test_idleness_ends_a_crowd() -> None:
 
 
 def test_a_crowd_of_long_ones_does_not_make_short_ones_a_crowd() -> None:
-    desk = Desk(burst=6.0)
+    desk = Desk(burst=4.0)
     assert desk.take_in(LONG) == 3
     assert desk.take_in(SHORT) == 21
 
@@ -180,3 +181,23 @@ def test_a_body_is_refused_by_its_size_only_if_nothing_in_it_could_be_taken_in()
     with pytest.raises(OverloadedError):
         desk.admission.check(100_000)
     desk.admission.check(1_000)
+
+
+def test_a_batch_that_was_held_up_does_not_make_the_service_seem_slow_but_many_do() -> None:
+    admission = Admission(2, 500, 3.0, 0.0, 60.0)
+    admission.measured(8, 2.0)  # the first, on a machine that does other things
+    assert admission.speed > 5_000
+    for _ in range(200):
+        admission.measured(100, 2.0)
+    assert admission.speed == pytest.approx(50, rel=0.01)
+
+
+def test_whether_short_ones_come_often() -> None:
+    desk = Desk()
+    assert not desk.admission.short_ones_come
+    desk.admission.check(50_000)  # bytes
+    assert not desk.admission.short_ones_come
+    desk.admission.check(1_000)
+    assert desk.admission.short_ones_come
+    desk.now += 0.5
+    assert not desk.admission.short_ones_come

@@ -84,10 +84,10 @@ class FakeModel:
 class Desk:
     """A batcher on a fake model that is busy with a document of its own until it is let go."""
 
-    def __init__(self, batch_tokens: int, streams: int) -> None:
+    def __init__(self, batch_tokens: int, streams: int, turn_tokens: int) -> None:
         self.model = FakeModel()
-        self.admission = Admission(streams, batch_tokens, 3, 0, 60)
-        self.batcher = Batcher(self.model, self.admission, streams, batch_tokens)  # type: ignore[arg-type]
+        self.admission = Admission(streams, turn_tokens, 3, 0, 60, clock=lambda: 0.0)
+        self.batcher = Batcher(self.model, self.admission, streams, turn_tokens, batch_tokens)  # type: ignore[arg-type]
         self.places: list[Place] = []
 
     def ask(self, *texts: str) -> asyncio.Task[list]:
@@ -102,8 +102,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(batch_tokens: int, streams: int = 1, held: bool = True) -> AsyncIterator[Desk]:
-    it = Desk(batch_tokens, streams)
+async def desk(batch_tokens: int, streams: int = 1, held: bool = True, turn_tokens: int = 0) -> AsyncIterator[Desk]:
+    it = Desk(batch_tokens, streams, turn_tokens or batch_tokens)
     if held:
         it.model.gate.clear()
         busy = [it.ask("9" * batch_tokens) for _ in range(streams)]
@@ -131,6 +131,44 @@ def test_waiting_documents_share_batches_within_the_budget() -> None:
         assert len(batches) < 6 and all(len(batch) * max(map(len, batch)) <= 12 for batch in batches)
 
     asyncio.run(run())
+
+
+def test_a_request_alone_is_spread_over_the_streams() -> None:
+    async def run() -> None:
+        async with desk(100, streams=2, held=False) as it:
+            while it.batcher._idle < 2:
+                await asyncio.sleep(0.01)
+            assert values(await it.ask("1000 1000 1000 1000 1000 1000")) == [6_000]
+        assert max(map(len, it.model.batches)) == 3
+
+    asyncio.run(run())
+
+
+def test_who_needs_a_small_batch_only_does_not_get_into_a_large_one() -> None:
+    async def run() -> None:
+        async with desk(100, turn_tokens=10) as it:
+            asked = [it.ask("1000 1000 1000 1000 1000 1000"), it.ask("20 30")]
+            await it.until_waiting(4)
+            it.model.gate.set()
+            assert [values(await task) for task in asked] == [[6_000], [50]]
+        for batch in it.model.batches[1:]:
+            assert sum(map(len, batch)) <= 10 or not {"20", "30"} & set(batch)
+        assert max(map(len, it.model.batches)) >= 4
+
+    asyncio.run(run())
+
+
+def test_while_short_requests_come_often_one_stream_takes_small_batches() -> None:
+    async def run(size: int) -> int:
+        async with desk(100, turn_tokens=10) as it:
+            it.admission.check(size)
+            long = it.ask("1000 1000 1000 1000 1000 1000")
+            await it.until_waiting(24)
+            it.model.gate.set()
+            assert values(await long) == [6_000]
+        return max(map(len, it.model.batches))
+
+    assert asyncio.run(run(1_000)) == 2 and asyncio.run(run(100_000)) == 6
 
 
 def test_a_long_document_is_scored_between_others() -> None:
