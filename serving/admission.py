@@ -2,9 +2,10 @@
 
 Work is counted in tokens: estimated from a request's size when it comes, known once it is split. Requests are of three
 kinds, short, medium and long. The fair queue gives each kind a third of the work, or what the others leave of it, and within a
-kind each request an equal share. So how long a request will take is known when it comes: of the others of its kind each claims
-as much as it does itself, or what that one has left. It is taken in if it would take at most ``max_slowdown`` times as long
-as alone, or if there is no other of its kind: however many long ones come, there is a place for a short one, and the reverse.
+kind hardly anybody is served later than in turns. So how long a request will take is known when it comes: of the others of its
+kind each claims as much as it does itself, or what that one has left. It is taken in if it would take at most ``max_slowdown``
+times as long as alone, or if there is no other of its kind: however many long ones come, there is a place for a short one, and
+the reverse.
 
 A burst is no overload: as long as they do not stand for ever, more may wait, up to ``burst_seconds`` of work at the pace of
 a kind among those that run at the time. The first request beyond that shows that the queue does stand, and from then on only
