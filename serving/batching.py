@@ -16,8 +16,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
-from typing import NamedTuple, TypeVar
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple, TypeVar
 
 from serving.admission import Admission, Place
 from serving.document import Document
@@ -80,12 +80,15 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    async def score(self, documents: Sequence[Document], place: Place) -> list[Scores | Exception]:
+    async def score(
+        self, documents: Sequence[Document], place: Place, threads: Executor | None = None
+    ) -> list[Scores | Exception]:
         """Scores of the documents, in order; in place of a score, what went wrong with that document.
 
+        ``threads`` is where they are split, and their scores put together; the model has threads of its own.
         A caller that is cancelled takes its documents along: of those, at most the batches that run are scored.
         """
-        begun = await in_turns(_or_fault(self._model.begin), documents)
+        begun = await in_turns(_or_fault(self._model.begin), documents, threads)
         jobs = [job for job in begun if isinstance(job, Job)]
         if not jobs:
             return [job for job in begun if isinstance(job, Exception)]
@@ -109,7 +112,7 @@ class Batcher:
         finish = _or_fault(self._finish)
         return await in_turns(
             lambda item: item[0] if isinstance(item[0], Exception) else request.faults.get(item[0]) or finish(item),
-            zip(begun, documents),
+            zip(begun, documents), threads,
         )
 
     def _finish(self, item: tuple[Job, Document]) -> Scores:
@@ -209,6 +212,19 @@ def _or_fault(function: Callable[[Input], Output]) -> Callable[[Input], Output |
             return error
 
     return tried
+
+
+class Here(Executor):
+    """Runs in the caller's thread what takes less time than to wait for another, on cores that are busy."""
+
+    def submit(self, function: Callable[..., Output], /, *args: Any, **options: Any) -> Future[Output]:
+        """Run it now."""
+        future: Future[Output] = Future()
+        try:
+            future.set_result(function(*args, **options))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
 
 
 async def in_turns(

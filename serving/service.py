@@ -21,7 +21,7 @@ from serving import connections, corrections, logs
 from serving.access import ID_HEADER, AccessMiddleware
 from serving.admission import Admission, OverloadedError, Place
 from serving.analysis import UnknownTopicError, analyse, check_options
-from serving.batching import in_turns
+from serving.batching import Here, in_turns
 from serving.charset import decode
 from serving.document import Document
 from serving.http import RequestMiddleware, fail
@@ -39,7 +39,8 @@ settings = get_settings()
 logs.install(settings.log_format)
 connections.install()
 logger = logging.getLogger("bentoml.serve")
-_CONVERTING = ThreadPoolExecutor(2, "converting")
+_LITTLE = 2_000  # characters or bytes, which are read in a few milliseconds whatever they are
+_CONVERTING, _HERE = ThreadPoolExecutor(2, "converting"), Here()
 # For which the event loop waits when a thread reads or finishes a document; by default ten times as long, at each of its steps.
 _SWITCH_SECONDS = 0.0005
 
@@ -154,12 +155,15 @@ class Wenzhai:
     async def _results(
         self, loaded: Loaded, sources: list[Source], options: Options, place: Place, topics: bool, summary: bool
     ) -> list[Analysis | DocumentError]:
-        self.admission.resize(place, sum(source.tokens for source in sources))
+        tokens = sum(source.tokens for source in sources)
+        self.admission.resize(place, tokens)
         # Files that take long must not hold up the threads in which other requests are read.
-        threads = _CONVERTING if any(source.is_file for source in sources) else None
+        files = any(source.is_file for source in sources)
+        little = tokens <= settings.turn_tokens and sum(len(source.content) for source in sources) <= _LITTLE
+        threads = _CONVERTING if files else _HERE if little else None
         found = await in_turns(read_source, sources, threads)
         documents = [item for item in found if isinstance(item, Document)]
-        scores = iter(await loaded.batcher.score(documents, place))
+        scores = iter(await loaded.batcher.score(documents, place, None if files else threads))
 
         def finish(item: Document | DocumentError) -> Analysis | DocumentError:
             if isinstance(item, DocumentError):
@@ -169,7 +173,7 @@ class Wenzhai:
                 return _failed("scoring", item.id, "the document could not be scored; the service's log says where it failed")
             return analyse(item, score, loaded.model, options, topics=topics, summary=summary)
 
-        return await in_turns(finish, found)
+        return await in_turns(finish, found, None if files else threads)
 
 
 def sources_of(request: AnalyzeRequest) -> list[Source]:
