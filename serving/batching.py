@@ -2,7 +2,7 @@
 
 A long document is scored a batch at a time between others, and short ones that come together share a batch. As many threads
 as there are forward passes at a time take batches from the queue; what they have done is booked in the event loop's thread.
-While short requests come often, the first takes small batches, so that they do not wait long for a turn; large ones cost less.
+While short requests come often, they take smaller batches, so that those do not wait long for a turn; large ones cost less.
 
 BentoML's own batching hands work to itself over HTTP, which loses requests under load (bentoml issue 5540) and costs
 half the throughput on two cores.
@@ -144,7 +144,7 @@ class Batcher:
 
     def _next(self, quick: bool) -> list[_Piece] | None:
         """The pieces whose turn it is, up to the token budget and at least one; None at the end. Idle threads are left their
-        part, and whoever needs no more than a small batch does not get into a large one."""
+        part, and who needs no more than a small batch only shares it with others like that."""
         batch: list[_Piece] = []
         longest = 0.0
         with self._changed:
@@ -154,12 +154,13 @@ class Batcher:
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
-            most = self._turn_tokens if quick and self._admission.short_ones_come else self._batch_tokens
+            small = first[0].request.small
+            most = self._batch_tokens
+            if small or self._admission.short_ones_come:
+                most = min(most, self._turn_tokens * (1 if small or quick else 2))
             most = min(most, self._queue.waiting / (1 + self._idle))
-            while first is not None:
+            while first is not None and first[0].request.small == small:
                 longest = max(longest, first[1])
-                if first[0].request.small:
-                    most = min(most, self._turn_tokens)
                 if batch and (len(batch) + 1) * longest > most:
                     break
                 batch.append(self._queue.take())

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     max_batch_tokens: int = Field(4_096, ge=512, description="padded tokens of one forward pass, in archives")
     # A pass of 256 tokens takes 25 ms and a fifth more a token than the largest, one of 1,024 takes 80 ms.
     pass_tokens: int = Field(1_024, ge=128, description="padded tokens of one forward pass, in the service")
-    turn_tokens: int = Field(256, ge=128, description="the same, of one stream while short requests come often")
+    turn_tokens: int = Field(256, ge=128, description="the same, of the first stream while short requests come often")
 
     # Archives, and the batch command
     max_nested_bytes: int = Field(128 * 1024 * 1024, ge=1, description="bytes of an archive in an archive")
