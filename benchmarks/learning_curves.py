@@ -273,10 +273,11 @@ METHODS: dict[str, Callable[[Task, int, int], dict[str, Any] | None]] = {
 @click.option("--method", "methods", multiple=True, type=click.Choice(["zero", *METHODS]), help="Only these.")
 @click.option("--shots", multiple=True, type=click.IntRange(1), help="Examples a topic. Default: 8, 32, 128.")
 @click.option("--seeds", default=3, show_default=True)
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw the curves, of what is there in the end.")
 @click.option("--table", "table_only", is_flag=True, help="Print what is there, measure nothing.")
 def main(
     bench: Path, data: Path, output: Path, tasks: tuple[str, ...], methods: tuple[str, ...], shots: tuple[int, ...], seeds: int,
-    table_only: bool,
+    plot_file: Path | None, table_only: bool,
 ) -> None:
     """Command line."""
     lines = output.read_text("utf-8").splitlines() if output.is_file() else []
@@ -296,6 +297,8 @@ def main(
             file.write(json.dumps(found[cell], ensure_ascii=False) + "\n")
         click.echo(f"{' / '.join(map(str, cell))}: {found[cell]['figure']:.3f}, {found[cell]['seconds']:.0f} s")
     show(list(found.values()))
+    if plot_file:
+        plot(list(found.values()), plot_file)
 
 
 def _cells(
@@ -324,6 +327,37 @@ def show(cells: Sequence[dict[str, Any]]) -> None:
             if own:
                 table.add_row(task, method, *(_entry([c["figure"] for c in own if c["shots"] == count]) for count in shots))
     Console().print(table)
+
+
+def plot(cells: Sequence[dict[str, Any]], file: Path) -> None:
+    """A panel a task: mean and range over the seeds, by examples a topic; what needs none is a dashed line."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    tasks = [task for task in TASKS if any(cell["task"] == task for cell in cells)]
+    figure, panels = pyplot.subplots(1, len(tasks), figsize=(5 * len(tasks), 4), layout="constrained", squeeze=False)
+    for panel, task in zip(panels[0], tasks):
+        for number, method in enumerate(("zero", *METHODS)):
+            points: dict[int, list[float]] = {}
+            for cell in cells:
+                if (cell["task"], cell["method"]) == (task, method):
+                    points.setdefault(cell["shots"], []).append(cell["figure"])
+            if not points:
+                continue
+            means = {count: float(np.mean(points[count])) for count in sorted(points)}
+            if method == "zero":
+                panel.axhline(means[0], color="black", linestyle="--", label="no label")
+                continue
+            panel.plot(list(means), list(means.values()), marker="o", color=f"C{number}", label=method)
+            low, high = ([edge(points[count]) for count in means] for edge in (min, max))
+            panel.fill_between(list(means), low, high, color=f"C{number}", alpha=0.15, linewidth=0)
+        panel.set(xscale="log", xlabel="examples a topic", ylabel="accuracy" if task == "thucnews_title" else "micro-F1", title=task)
+        panel.set_xticks(SHOTS, [str(count) for count in SHOTS])
+        panel.minorticks_off()
+        panel.legend(fontsize="small")
+    figure.savefig(file, dpi=120)
 
 
 def _entry(values: Sequence[float]) -> str:

@@ -82,7 +82,8 @@ def test_the_first_model_knows_the_topics_that_were_found(started: tuple[Path, R
     folder, result = started
     model = Model.load(folder / "out" / "model")
     assert [(topic.id, topic.name) for topic in model.topics] == [("screening", "筛查"), ("finance", "融资")]
-    assert "whales (0): state more keywords" in result.stderr and "does not know whales" in result.stderr
+    for part in ("whales (0): state more keywords", "does not know whales", "are on the sheet"):
+        assert part in result.stderr
     clear = [read("股权融资基金上市并购利润。"), read("染色体采血检测孕妇筛查。")]
     finance, screening = (scores.topics for scores in model.score(clear, 4096))
     assert finance[1] > finance[0] and screening[0] > screening[1]
@@ -94,6 +95,7 @@ def test_the_sheet_in_its_three_forms(started: tuple[Path, Result], tmp_path: Pa
     rows = [json.loads(line) for line in sheet.read_text("utf-8").splitlines()]
     assert len(rows) == len({row["id"] for row in rows}) == 12 and "again" not in {row["id"] for row in rows}
     assert all(row["topics"] is None and isinstance(row["guess"], list) and row["text"] for row in rows)
+    assert [row["why"] for row in rows].count("whales ?") == 4, "a topic that no vote finds has its share of the sheet"
     with pytest.raises(DataError, match="nobody has filled in 'topics' in any of its 12 rows"):
         read_rows(str(sheet))
     rows[0]["topics"], rows[1]["topics"] = ["whales"], []

@@ -18,10 +18,11 @@ _ALIKE = 0.3  # a document at a smaller cosine distance from a labelled one is w
 
 
 class Choice(NamedTuple):
-    """A document (its position), and the topic for whose sake it is to be labelled."""
+    """A document (its position), and the topic for whose sake it is to be labelled: the model's, or one that it does not know."""
 
     document: int
     topic: int
+    unknown: str = ""
 
 
 def choose(

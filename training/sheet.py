@@ -74,7 +74,8 @@ def write_sheet(
 
 def _row(analysis: dict[str, Any], choice: Choice, scores: Scores, model: Model) -> dict[str, Any]:
     given = [topic["id"] for topic in analysis["topics"]]
+    why = f"{choice.unknown} ?" if choice.unknown else f"{model.topics[choice.topic].id} {scores.topics[choice.topic]:.2f}"
     return {
         "id": analysis["id"], "title": analysis["title"], "topics": None, GUESS: given,
-        "why": f"{model.topics[choice.topic].id} {scores.topics[choice.topic]:.2f}", "text": analysis["text"],
+        "why": why, "text": analysis["text"],
     }

@@ -32,7 +32,7 @@ from training import train
 from training.errors import DataError
 from training.pool import Pool, read_pool, say_what_was_read
 from training.prepare import write_jsonl
-from training.selection import choose
+from training.selection import Choice, choose
 from training.sheet import score_all, thresholds_of, topic_scores, write_sheet
 from training.space import Encoder, Space
 from training.topics import Topic, read_topics, write_topics
@@ -78,7 +78,8 @@ def main(
         click.echo(f"{used} documents teach the first model: {output / 'weak.jsonl'}\n")
         write_topics(output / "topics.yaml", known)
         train_first(output, used, single_label, encoder, seed, device)
-        _write_sheet(output, pool, Space(vectors).place(vectors), topics, count)
+        likest = _likest(weak, topics, known, count)
+        _write_sheet(output, pool, Space(vectors).place(vectors), topics, count, likest)
     except DataError as error:
         click.echo(f"The topics can't be used ({len(error.problems)} problems):\n{error}", err=True)
         sys.exit(2)
@@ -147,10 +148,25 @@ def _check_output(output: Path, inputs: Sequence[str]) -> None:
             raise InputError(f"--output {output} lies inside the archive {name}: choose another place")
 
 
-def _write_sheet(output: Path, pool: Pool, places: np.ndarray, topics: Sequence[Topic], count: int) -> None:
+def _likest(weak: WeakLabels, topics: Sequence[Topic], known: Sequence[Topic], count: int) -> list[Choice]:
+    """For topics that the first model does not know, the documents most like their descriptions: up to half of the sheet."""
+    unknown = [number for number, topic in enumerate(topics) if topic not in known]
+    each = min(-(-count // len(topics)), max(count // (2 * max(len(unknown), 1)), 1))
+    chosen: dict[int, Choice] = {}
+    for number in unknown:
+        order = [int(i) for i in np.argsort(-weak.likeness[:, number], kind="stable") if int(i) not in chosen]
+        chosen.update((i, Choice(i, -1, topics[number].id)) for i in order[:each])
+    return list(chosen.values())[:count]
+
+
+def _write_sheet(
+    output: Path, pool: Pool, places: np.ndarray, topics: Sequence[Topic], count: int, likest: Sequence[Choice]
+) -> None:
     model = Model.load(output / "model", threads=os.cpu_count() or 1)
     scores = score_all(model, pool.documents)
     choices = choose(places, topic_scores(scores, len(model.topics)), thresholds_of(model), count)
+    taken = {choice.document for choice in likest}
+    choices = [*likest, *(choice for choice in choices if choice.document not in taken)][:count]
     write_sheet(output / "label.jsonl", model, pool.documents, scores, choices, topics)
 
 
@@ -159,7 +175,8 @@ def _say_what_next(
 ) -> None:
     left_out = [topic.id for topic in topics if topic not in known]
     if left_out:
-        click.echo(f"\nnote: the first model does not know {', '.join(left_out)}, on which the votes agree nowhere", err=True)
+        click.echo(f"\nnote: the first model does not know {', '.join(left_out)}, on which the votes agree nowhere; the "
+                   "documents most like their descriptions are on the sheet", err=True)
     single = " --single-label" if single_label else ""
     takes_weak = any("--weak" in parameter.opts for parameter in train.main.params)
     beside = f"--weak {output / 'weak.jsonl'}" if takes_weak else f"--encoder {output / 'model'}"

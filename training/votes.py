@@ -39,13 +39,15 @@ class WeakLabels:
     """What is agreed on documents without labels.
 
     ``labels`` int8 [documents, topics] holds YES, NO or OPEN, ``votes`` int8 how many of three say yes, ``scores`` float
-    [documents, topics] what the linear model says, and ``cuts`` float [topics] from where on that means yes.
+    [documents, topics] what the linear model says, ``cuts`` float [topics] from where on that means yes, and ``likeness`` float
+    [documents, topics] the cosine of document and description.
     """
 
     labels: np.ndarray
     votes: np.ndarray
     scores: np.ndarray
     cuts: np.ndarray
+    likeness: np.ndarray
     model: LinearModel
 
     def used(self) -> np.ndarray:
@@ -118,7 +120,7 @@ def label_without(
     decide = _decide_one if single_label else _decide_many
     votes, scores, cuts = decide(stated, likeness, space.place(vectors), model, features)
     votes[excluded] = 0
-    return WeakLabels(_agreed(votes, single_label), votes, scores, cuts, model)
+    return WeakLabels(_agreed(votes, single_label), votes, scores, cuts, likeness, model)
 
 
 def describe(topics: Sequence[Topic], encoder: Encoder, space: Space) -> np.ndarray:
