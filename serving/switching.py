@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,11 @@ _NICE = 5  # of forward passes: on cores that are all busy, whoever is to be ans
 logger = logging.getLogger("bentoml.serve")
 
 
+def _give_way() -> None:
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.nice(_NICE)
+
+
 def _load(settings: Settings) -> Model:
     model = Model.load(settings.model, threads=settings.threads, streams=settings.streams, precision=settings.precision)
     model.score([read("预热模型的一句话。")], settings.turn_tokens)
@@ -38,7 +44,7 @@ class Loaded:
     """A model and its queue, in use within ``with``: whoever begins with one ends with it."""
 
     def __init__(self, settings: Settings, admission: Admission) -> None:
-        with ThreadPoolExecutor(1, initializer=os.nice, initargs=(_NICE,)) as loader:  # OpenVINO's threads inherit it
+        with ThreadPoolExecutor(1, initializer=_give_way) as loader:  # whose priority OpenVINO's threads inherit
             self.model = loader.submit(_load, settings).result()
         self.batcher = Batcher(self.model, admission, settings.streams, settings.turn_tokens, settings.pass_tokens)
         MODEL.labels(self.model.name).inc()
