@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -94,7 +95,10 @@ def test_the_model_is_switched_under_load_and_back(server: Server, link: Path) -
     assert {name.split("@")[0] for _, name in answers} == {"first", "second"}, answers
     assert all(" " not in name for _, name in answers)  # one model an answer
     assert sum(answers.values()) > 20
-    assert server.log.read_text().count("the model is now first@") == 2
+    deadline = time.monotonic() + 60
+    while server.log.read_text().count("the model is now first@") < 2:  # all twelve connections may have come to one worker
+        assert time.monotonic() < deadline, "one worker has not switched"
+        time.sleep(0.1)
     assert re.search(r"Traceback|ERROR|destroyed", server.log.read_text()) is None
     assert samples(server)[f"wenzhai_model_workers[('model', '{info(server)['model']}')]"] == 2
 
@@ -135,33 +139,39 @@ def test_a_folder_that_is_overwritten_in_use_fails_no_request(server: Server, li
 def test_one_scrape_counts_what_all_workers_did(server: Server) -> None:
     body = {"documents": [{"text": "孕妇基因筛查。" * 3}, {"text": ""}, {"text": "股权融资。"}]}
     before = samples(server)
-    processes = set()
-    for i in range(24):
-        answer = httpx.post(f"{server.url}/v1/classify", json=body, headers={"X-Request-ID": f"count-{i}"}, timeout=30)
-        assert answer.status_code == 200
+    sent, processes = 0, set[str]()
+
+    def ask(number: int) -> int:
+        headers = {"X-Request-ID": f"count-{number}"}
+        return httpx.post(f"{server.url}/v1/classify", json=body, headers=headers, timeout=30).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        while len(processes) < 2 and sent < 240:  # the kernel gives a connection to whichever worker it likes
+            assert set(pool.map(ask, range(sent, sent + 24))) == {200}
+            sent += 24
+            server.logged(f"request=count-{sent - 1}\n")
+            lines = [line for line in server.log.read_text().splitlines() if "request=count-" in line]
+            processes = {re.search(r"\[(\d+)\]", line)[1] for line in lines}
+    assert len(processes) == 2, "all connections came to one worker"
     httpx.get(f"{server.url}/v1/{'x' * 50}")
     after = samples(server)
-    for line in server.logged("request=count-23\n").splitlines():
-        if "request=count-" in line:
-            processes.add(re.search(r"\[(\d+)\]", line)[1])
-    assert len(processes) == 2, "all connections came to one worker"
 
     def more(name: str, *labels: tuple[str, str]) -> float:
         key = f"{name}{list(labels) or ''}"
         return after[key] - before.get(key, 0)
 
-    assert more("wenzhai_requests_total", ("endpoint", "/v1/classify"), ("status", "200")) == 24
+    assert more("wenzhai_requests_total", ("endpoint", "/v1/classify"), ("status", "200")) == sent
     assert more("wenzhai_requests_total", ("endpoint", "other"), ("status", "404")) == 1
-    assert more("wenzhai_request_seconds_count", ("endpoint", "/v1/classify")) == 24
-    assert more("wenzhai_documents_total", ("outcome", "ok")) == 48
-    assert more("wenzhai_document_errors_total", ("kind", "unreadable")) == 24
-    assert more("wenzhai_characters_total") == 24 * (7 * 3 + 5)
-    assert more("wenzhai_queue_seconds_count") == 24
-    assert more("wenzhai_batch_documents_sum") == 48
+    assert more("wenzhai_request_seconds_count", ("endpoint", "/v1/classify")) == sent
+    assert more("wenzhai_documents_total", ("outcome", "ok")) == 2 * sent
+    assert more("wenzhai_document_errors_total", ("kind", "unreadable")) == sent
+    assert more("wenzhai_characters_total") == sent * (7 * 3 + 5)
+    assert more("wenzhai_queue_seconds_count") == sent
+    assert more("wenzhai_batch_documents_sum") == 2 * sent
     assert more("wenzhai_model_seconds_count") == more("wenzhai_batch_documents_count") > 0
     assert more("wenzhai_tokens_total", ("kind", "document")) > 0 < more("wenzhai_tokens_total", ("kind", "padding"))
-    assert more("wenzhai_topic_score_count", ("topic", "finance")) == 48
-    assert 0 < more("wenzhai_topic_predictions_total", ("topic", "screening")) <= 48
-    assert more("wenzhai_request_bytes_total") > 24 * 50
+    assert more("wenzhai_topic_score_count", ("topic", "finance")) == 2 * sent
+    assert 0 < more("wenzhai_topic_predictions_total", ("topic", "screening")) <= 2 * sent
+    assert more("wenzhai_request_bytes_total") > sent * 50
     assert after["wenzhai_queue_documents"] == 0
     assert not any("x" * 50 in name for name in after)
