@@ -102,7 +102,7 @@ async def added(url: str, here: Here, text: str, count: int) -> tuple[list[float
 @click.command(help=__doc__)
 @click.option("--corpus", type=click.Path(path_type=Path, exists=True), help="Else documents are made from templates.")
 @click.option("--documents", "number", default=300, show_default=True)
-@click.option("--connections", default=8, show_default=True)
+@click.option("--connections", default=4, show_default=True, help="Enough to keep two forward passes busy.")
 @click.option("--model", default=ROOT / "models" / "default", show_default="models/default", type=click.Path(path_type=Path))
 @click.option("--workers", type=click.IntRange(1), help="Of the service; by default its own choice.")
 @click.option("--streams", type=click.IntRange(1), help="Likewise.")

@@ -179,15 +179,16 @@ def _say_what_next(
                    "documents most like their descriptions are on the sheet", err=True)
     single = " --single-label" if single_label else ""
     takes_weak = any("--weak" in parameter.opts for parameter in train.main.params)
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
     beside = f"--weak {output / 'weak.jsonl'}" if takes_weak else f"--encoder {output / 'model'}"
     click.echo(f"""
 A first model from weak labels: {output / 'model'}. Its figures above compare it with weak labels, not with a reader's.
 Next:
 1. Label the documents of the sheet, {output / 'label.jsonl'}: fill in "topics" ([] if it has none; "guess" is the model's),
    or import it on the page (WENZHAI_MODEL={output / 'model'} make serve), or {output / 'label-studio.json'} into Label Studio.
-2. python -m training.train --data {output / 'label.jsonl'} --topics {topics_file} {beside} \\
+2. {python} -m training.train --data {output / 'label.jsonl'} --topics {topics_file} {beside} \\
        --output {output / 'second'}{single}
-3. python -m training.suggest --model {output / 'second'} --archive {' '.join(inputs)} \\
+3. {python} -m training.suggest --model {output / 'second'} --archive {' '.join(inputs)} \\
        --labelled {output / 'label.jsonl'} --output {output / 'next.jsonl'}""")
 
 
