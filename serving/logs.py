@@ -15,7 +15,7 @@ from pythonjsonlogger.json import JsonFormatter
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 # What the client did wrong is in its answer and in the access log; BentoML would add a traceback for each.
 _EXPECTED = (BentoMLException, ValidationError)
-_BENTOML_ERRORS = "bentoml._internal.server.http_app"
+_FILTERED = ("bentoml.serve", "bentoml._internal.server.http_app")
 # Whose messages are known to hold nothing of a request. Of others (of a library that reads HTML, say) only the place is logged.
 _TRUSTED = ("wenzhai", "bentoml", "uvicorn", "circus")
 _TIME = "%Y-%m-%dT%H:%M:%S%z"
@@ -37,15 +37,15 @@ def install(log_format: str) -> None:
             record.msg, record.args = f"a message of {record.name}, {record.filename}:{record.lineno}", ()
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            record.expected = isinstance(error, _EXPECTED)
-            # A description takes longer than to refuse a request; those of what is expected would not be logged.
+            record.expected = record.name in _FILTERED and isinstance(error, _EXPECTED)
+            # A description takes longer than to refuse a request, and those of what is expected are not logged.
             record.exc_info, record.exc_text = None, "" if record.expected else describe(error)
         record.request = request_id.get()
         return record
 
     logging.setLogRecordFactory(record_without_messages)
     logging.captureWarnings(True)
-    for name in ("bentoml.serve", _BENTOML_ERRORS):
+    for name in _FILTERED:
         logging.getLogger(name).addFilter(_unexpected)
     logging.getLogger("uvicorn.access").disabled = True  # it would log addresses, in which callers may have written anything
     formatter = _json() if log_format == "json" else _Text("%(asctime)s [%(levelname)s] [%(process)d] %(message)s", _TIME)

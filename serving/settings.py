@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     max_title_chars: int = Field(1_000, ge=1)
 
     # Load
-    # The expected time; with these the slowest hundredth of those taken in takes at most three times as long as alone.
+    # The expected time; the slowest hundredth of those taken in takes up to twice that where every kind of request comes at once.
     max_slowdown: float = Field(2.25, ge=1, description="times as long as alone that a request may take beside others, else 429")
     burst_seconds: float = Field(0.5, ge=0, description="seconds of work that may wait beyond that, unless it lasts")
     max_held_bytes: int = Field(64 * 1024 * 1024, ge=1, description="bytes of request bodies at a time in a worker, else 429")
