@@ -33,6 +33,7 @@ NOT_RUN = {
     "CORPUS": "other people's texts",
     "build/data": "made from them",
     "training.agreement": "prints figures; tests/test_training_data.py looks at them",
+    "ARCHIVE": "the reader's own archive; tests/test_score.py runs such commands",
     "rows.jsonl": "the reader's own rows; tests/test_train.py runs such commands",
     "--text archive.parquet": "the reader's own texts; tests/test_pretrain.py runs such a command",
     "s3://": "needs a vendor's storage; tests/test_storage.py uses another of fsspec's",
