@@ -39,13 +39,14 @@ from training.devices import make_accelerator
 from training.examples import Example, make_examples, trim
 from training.frozen import FrozenStates
 from training.frozen import freeze as freeze_layers
+from training.full import dev_score
 from training.lexicon import fit_lexicon, lexical_logits
 from training.loop import LoopConfig
 from training.network import Network, load_encoder, window_config
 from training.prepare import DATA
 from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE
 from training.topics import read_topics
-from training.train import MAX_TITLE_TOKENS, dev_score
+from training.train import MAX_TITLE_TOKENS
 
 WINDOWS, DEV_CHARACTERS, DROPOUT = 2, 1_500, 0.2  # of each document; of the heads, as in the model card
 FIGURES = ("topics", "with words", "keys")

@@ -162,7 +162,7 @@ class KilledError(BaseException):
 
 @pytest.mark.parametrize("extra", [(), ("--freeze", 1, "--max-windows", 1)])
 def test_resumed_in_the_middle_of_an_epoch(extra: tuple, data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(train_module, "LoopConfig", partial(LoopConfig, checkpoint_every=3))
+    monkeypatch.setattr("training.full.LoopConfig", partial(LoopConfig, checkpoint_every=3))
     arguments = ("--data", data, "--encoder", tiny_encoder, "--epochs", 2, *FAST, *extra)
     train(*arguments, "--output", tmp_path / "whole")
     save, states = Checkpoints.save, []

@@ -53,6 +53,21 @@ class Example:
         return sum(len(window.token_ids) for window in self.windows)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The examples: with labels, with weak labels, without any, and those that are judged by."""
+
+    train: Sequence[Example]
+    weak: Sequence[Example]
+    unlabelled: Sequence[Example]
+    dev: Sequence[Example]
+
+    def __str__(self) -> str:
+        kinds = (self.weak, "weakly labelled"), (self.unlabelled, "unlabelled")
+        extra = "".join(f", {len(part)} {name}" for part, name in kinds if part)
+        return f"{len(self.train)} training{extra} and {len(self.dev)} dev documents"
+
+
 def readable(reading: Reading, progress: bool = False) -> dict[str, Document]:
     """Documents of a source's rows, by ``Row.where``. Rows in which nothing is left once navigation and mark-up are gone leave
     the reading: with a note where they are few, as problems where they are many."""

@@ -17,12 +17,12 @@ from sklearn.metrics import average_precision_score
 
 from training import calibrate
 from training.candidates import Contrastive, Full, Linear, Material, Recipe, Verdict, Words
-from training.examples import Example, trim
-from training.finish import Held
+from training.examples import Example, Parts, trim
+from training.finish import Held, Outcome
 from training.folds import make_folds
 from training.graph import to_half
 from training.lexicon import lexical_logits
-from training.loop import Loop, LoopConfig, Prediction
+from training.loop import Loop, LoopConfig
 from training.network import Network
 
 RECIPES = ("linear", "contrastive", "full")
@@ -49,18 +49,6 @@ class Choice:
         return float(np.mean(self.folds))
 
 
-@dataclass
-class Outcome:
-    """The network (rounded to what is stored) and lexicon that learned from all rows, and what ``finish`` needs beside them."""
-
-    network: Network
-    words: Words | None
-    held: Held
-    checked: Held
-    before: list[Prediction]
-    notes: dict[str, Any]
-
-
 def candidates(wanted: str, rows: int, tokens: int, known: bool) -> tuple[str, ...]:
     """The recipes to try, the cheapest first; ``known`` says that training goes on from a model of some of the topics."""
     if wanted != "auto":
@@ -81,9 +69,8 @@ def train_few(
         ValueError: the rows are too alike to make two folds.
     """
     material = replace(material, bare=_within(material.bare, material.seed, say))
-    extra = "".join(f", {len(part)} {name}" for part, name in ((weak, "weakly labelled"), (material.bare, "unlabelled")) if part)
-    say(f"{len(examples)} training{extra} and {len(dev)} dev documents, {material.topics} topics, {material.body.freeze} layers "
-        f"frozen, on {material.body.accelerator.device}")
+    parts = Parts(examples, weak, material.bare, dev)
+    say(f"{parts}, {material.topics} topics, {material.body.freeze} layers frozen, on {material.body.accelerator.device}")
     folds = make_folds([example.row for example in examples], FOLDS, material.seed)
     if len(folds) < 2:
         raise ValueError(f"{len(examples)} rows are too few, or too alike, to choose by; add rows, or give some with --dev")

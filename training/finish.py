@@ -38,10 +38,26 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A network whose weights are final, and all that its model folder states."""
+class Outcome:
+    """What a recipe learned.
+
+    ``network`` has weights rounded to what is stored (``graph.to_half``); ``words`` is the lexicon beside it, if there is one.
+    ``held`` is what was said of documents not learned from, to fit calibration, thresholds and summaries on; ``checked`` are
+    exact predictions of some documents, ``before`` those of the same with the weights as they were trained.
+    """
 
     network: Network
+    words: tuple[np.ndarray, np.ndarray] | None
+    held: Held
+    checked: Held
+    before: Sequence[Prediction]
+    notes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a model folder states beside what was learned."""
+
     tokenizer: PreTrainedTokenizerFast
     windows: WindowConfig
     topics: Sequence[Topic]
@@ -50,34 +66,28 @@ class Trained:
     notes: dict[str, Any]
 
 
-def finish(
-    output: Path, trained: Trained, words: tuple[np.ndarray, np.ndarray] | None, held: Held, checked: Held,
-    before: Sequence[Prediction], learned: bool,
-) -> None:
+def finish(output: Path, trained: Trained, outcome: Outcome, learned: bool) -> None:
     """Write the model folder.
 
     Args:
-        words: the lexicon beside the network, if there is one.
-        held: what was said of documents not learned from, to fit calibration, thresholds and summaries on.
-        checked: exact predictions of some documents, with the weights as they are stored (``graph.to_half``).
-        before: those of the same with the weights as they were trained.
         learned: the held documents are in the training part, and were held back in turn by cross-validation.
 
     Raises:
         ValueError: the exported graph is not the network.
     """
+    held, checked = outcome.held, outcome.checked
     calibration, thresholds = _fit(trained, held.examples, held.predictions, held.lexical)
     summary = calibrate.choose_summary(held.examples, held.predictions)
     origin = Path(trained.encoder).name if Path(trained.encoder).exists() else trained.encoder
     export.export(
-        output, trained.network, trained.tokenizer, trained.windows, trained.topics, thresholds, calibration, words, summary,
-        trained.single_label, origin, trained.notes,
+        output, outcome.network, trained.tokenizer, trained.windows, trained.topics, thresholds, calibration, outcome.words,
+        summary, trained.single_label, origin, trained.notes,
     )
     gaps = export.check(output, checked.examples, checked.predictions, checked.lexical)
-    pairs = zip(before, checked.predictions)
+    pairs = zip(outcome.before, checked.predictions)
     rounding = max(float(np.abs(sigmoid(a.logits) - sigmoid(b.logits)).max(initial=0)) for a, b in pairs)
     click.echo(
-        f"exported graph against the trained network, largest difference of a score over {len(before)} documents: "
+        f"exported graph against the trained network, largest difference of a score over {len(outcome.before)} documents: "
         + ", ".join(f"{gap:.6f} in {name}" for name, gap in gaps.items())
         + f"; storing the weights as fp16 moved the network's own scores by at most {rounding:.6f}"
     )

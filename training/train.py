@@ -7,8 +7,6 @@ With several processes: ``torchrun --nproc-per-node 2 -m training.train …``. A
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import sys
@@ -22,28 +20,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads are ruin
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 import click
-import numpy as np
 from accelerate.utils import set_seed
-from sklearn.metrics import average_precision_score
 from torch.nn import Module
 
 from serving.model import ModelError, read_config
 from serving.settings import ROOT
-from training import calibrate
 from training.candidates import Material
 from training.data import DataError
 from training.devices import make_accelerator
-from training.examples import Example, make_examples, trim
+from training.examples import Parts, make_examples
 from training.few import FEW, RECIPES, train_few
-from training.finish import CHECKED, Held, Trained, finish
+from training.finish import Trained, finish
 from training.frozen import freeze as freeze_layers
-from training.graph import to_half
+from training.full import FullConfig, train_full
 from training.inputs import load_inputs
-from training.lexicon import fit_lexicon, lexical_logits
-from training.loop import Loop, LoopConfig, Prediction
 from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
-from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE, default_batch_size, default_epochs, default_freeze
-from training.teacher import check_teachers, teach
+from training.recipe import LAYER_DECAY, LEARNING_RATE, default_freeze
+from training.teacher import check_teachers
 from training.vectors import Body
 
 MAX_TITLE_TOKENS = 48
@@ -139,70 +132,33 @@ def train(
         make_examples(rows, ids, tokenizer.backend_tokenizer, windows, inputs.documents)
         for rows in (inputs.train, inputs.dev, inputs.unlabelled, inputs.weak)
     )
-    guessed = [replace(example, weight=weak_weight) for example in guessed]
+    parts = Parts(train_set, [replace(example, weight=weak_weight) for example in guessed], more, dev_set)
     notes = {
         "data": Path(data).name, "documents": len(train_set), "dev_documents": len(dev_set), "seed": seed, "window": window,
         "dropout": dropout, "freeze": freeze, "unlabelled_documents": len(more), "weak_documents": len(guessed),
         "weak_weight": weak_weight if guessed else None,
     }
     old = [topic["id"] for topic in read_config(Path(encoder))["topics"]] if heads else []
+    checkpoints = output / "checkpoints"
     if few:
         body = Body(module, freeze, windows.pad, accelerator)
         material = Material(body, windows, ids, single_label, dropout, seed, lexicon, more, heads, old)
-        outcome = train_few(material, train_set, guessed, dev_set, recipe, accelerator.print)
-        if accelerator.is_main_process:
-            notes = {"training": notes | outcome.notes}
-            trained = Trained(outcome.network, tokenizer, windows, topics, single_label, encoder, notes)
-            finish(output, trained, outcome.words, outcome.held, outcome.checked, outcome.before, learned=not dev)
-        return
-    network = Network(module, len(topics), dropout)
-    if heads:
-        start_heads(network, heads, old, ids)
-    set_seed(seed, device_specific=True)  # each process drops out other units
-    learned = [*train_set, *guessed, *more]
-    if teachers:
-        learned = teach(learned, teachers, ids, os.cpu_count() or 1, progress=_is_first())
-    if max_windows is not None:
-        learned = [trim(example, max_windows, seed) for example in learned]
-    tokens = sum(example.tokens for example in learned)
-    batch_size = batch_size or default_batch_size(tokens, len(learned))
-    epochs = epochs or default_epochs(len(learned), batch_size)
-    extra = "".join(f", {len(part)} {name}" for part, name in ((guessed, "weakly labelled"), (more, "unlabelled")) if part)
-    accelerator.print(
-        f"{len(train_set)} training{extra} and {len(dev_set)} dev documents, {len(topics)} topics, "
-        f"{tokens:,} tokens an epoch, {epochs} epochs at most, batches of {batch_size}, {freeze} layers frozen, "
-        f"on {accelerator.device}, {accelerator.mixed_precision}"
-    )
-    settings = LoopConfig(
-        epochs=epochs, learning_rate=learning_rate, head_learning_rate=learning_rate * HEAD_FACTOR, batch_size=batch_size,
-        seed=seed, single_label=single_label, patience=patience, freeze=freeze, layer_decay=layer_decay,
-    )
-    checkpoints = output / "checkpoints"
-    if not resume and accelerator.is_main_process:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
-    name = _fingerprint(
-        inputs.train + inputs.dev + inputs.unlabelled + inputs.weak, ids, settings, encoder,
-        (windows, max_windows, dropout, taught_by, weak_weight),
-    )
-    state = loop.run(learned, dev_set, lambda e, p: dev_score(e, p, single_label), resume=resume, name=name)
-    before = loop.predict(dev_set[:CHECKED], exact=True)
-    to_half(loop.raw)
-    predictions = loop.predict(dev_set, exact=True)
+        outcome = train_few(material, parts.train, parts.weak, parts.dev, recipe, accelerator.print)
+    else:
+        network = Network(module, len(topics), dropout)
+        if heads:
+            start_heads(network, heads, old, ids)
+        set_seed(seed, device_specific=True)  # each process drops out other units
+        config = FullConfig(
+            epochs, batch_size, learning_rate, layer_decay, patience, max_windows, freeze, seed, single_label, lexicon, teachers,
+            resume,
+        )
+        depends = encoder, dropout, taught_by, weak_weight
+        outcome = train_full(network, parts, ids, windows, config, accelerator, checkpoints, depends)
     if accelerator.is_main_process:
-        notes |= {
-            "recipe": "full", "epochs": epochs, "best_epoch": state["best_epoch"] + 1, "averaged": state["averaged"],
-            "learning_rate": learning_rate, "batch_size": batch_size, "max_windows": max_windows, "layer_decay": layer_decay,
-            "teachers": [folder.name for folder in teachers], "history": state["history"],
-        }
-        trained = Trained(loop.raw, tokenizer, windows, topics, single_label, encoder, {"training": notes})
-        special = windows.cls, windows.sep, windows.pad
-        lexical = [*train_set, *guessed]
-        words = fit_lexicon(lexical, module.config.vocab_size, len(topics), special) if lexicon else None
-        held = Held(dev_set, predictions, lexical_logits(words, dev_set))
-        finish(output, trained, words, held, held.first(CHECKED), before, learned=False)
-        shutil.rmtree(checkpoints)
+        trained = Trained(tokenizer, windows, topics, single_label, encoder, {"training": notes | outcome.notes})
+        finish(output, trained, outcome, learned=few and not dev)
+        shutil.rmtree(checkpoints, ignore_errors=True)
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
@@ -229,22 +185,6 @@ def _check_unlabelled(given: bool, usable: bool) -> None:
         )
 
 
-def dev_score(examples: Sequence[Example], predictions: Sequence[Prediction], single_label: bool) -> float:
-    """What early stopping watches, in [0, 1]: accuracy or micro-average precision, and F1 of key sentences (or ROUGE), 3 to 1."""
-    parts = []
-    labelled = [(e.topics, p.logits) for e, p in zip(examples, predictions) if e.topics is not None]
-    if labelled:
-        truth, logits = (np.stack(x) for x in zip(*labelled))
-        if single_label:
-            parts.append((3.0, float((truth.argmax(1) == logits.argmax(1)).mean())))
-        elif truth.any():
-            parts.append((3.0, float(average_precision_score(truth.ravel(), logits.ravel()))))
-    summaries = calibrate.summary_score(examples, predictions)
-    if summaries is not None:
-        parts.append((1.0, summaries))
-    return sum(weight * value for weight, value in parts) / max(sum(weight for weight, _ in parts), 1e-9)
-
-
 def _freeze(encoder: Module, layers: int | None) -> int:
     """Freeze so many layers, or the default number where this encoder can be split; returns how many."""
     chosen = default_freeze(getattr(encoder.config, "num_hidden_layers", 0)) if layers is None else layers
@@ -261,15 +201,6 @@ def _freeze(encoder: Module, layers: int | None) -> int:
 def _is_first() -> bool:
     """Whether this is the process that speaks, where torchrun started several."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _fingerprint(rows: Sequence[Any], ids: Sequence[str], settings: LoopConfig, encoder: str, windows: Any) -> str:
-    """What a checkpoint belongs to."""
-    digest = hashlib.sha256(json.dumps([list(ids), repr(settings), encoder, repr(windows)]).encode())
-    for row in rows:
-        taught = (row.text, row.topics, row.key_sentences, row.summary, row.title, row.evidence)
-        digest.update(repr(taught).encode("utf-8", "replace"))
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":
