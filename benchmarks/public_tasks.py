@@ -59,8 +59,7 @@ def main(bench: Path, output: Path, tasks: tuple[str, ...], encoder: str | None)
         summaries = task == "xwlb_summary"
         table.add_row(task, *(("LEAD-1", *_lead(parts[1])) if summaries else ("TF-IDF + LinearSVC", *_linear(task, parts))), "")
         table.add_row("", "training.train", *_ours(task, folder, encoder))
-        table.add_row("", PUBLISHED[task])
-    Console().print(table)
+    Console(width=120).print(table, *(f"published, {task}: {PUBLISHED[task]}" for task in tasks or PUBLISHED), sep="\n")
 
 
 def _rows(source: Path, target: Path) -> list[dict[str, Any]]:
