@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
@@ -39,6 +39,7 @@ _OFTEN_SECONDS = 0.1  # between short requests
 _LATELY_SECONDS = 5.0  # over which the work of a kind is averaged
 _REST_SECONDS = 5.0  # of idleness that end a crowd …
 _REST_SHARE = 0.05  # … beyond this share of all time
+_BISECTIONS = 12  # when a wait is computed, which is told in whole seconds
 
 
 class OverloadedError(RuntimeError):
@@ -118,6 +119,7 @@ class Admission:
     def book(self, place: Place, tokens: float) -> None:
         """So much of a request was scored."""
         place.left = max(place.left - tokens, 0.0)
+        place.kind.look(self._clock())
         place.kind.done += tokens
 
     def check(self, size: int) -> None:
@@ -154,7 +156,20 @@ class Admission:
         expected, bearable = (others + tokens) / pace, min(self._slowdown * alone, max(self._timeout, alone))
         kinds = len({kind, *(place.kind for place in self._places if place.left)})
         burst = not kind.crowded and others / (capacity / kinds) <= self._burst
-        return 0.0 if expected <= bearable or burst else min(expected - bearable, others / pace)
+        if expected <= bearable or burst:
+            return 0.0
+        return self._wait([place.left for place in self._places if place.kind is kind], tokens, bearable * pace - tokens) / pace
+
+    @staticmethod
+    def _wait(lefts: Sequence[float], tokens: float, room: float) -> float:
+        """Tokens to be scored until requests that have ``lefts`` to do, all at the same pace, keep one of ``tokens`` from no
+        more than ``room``: one that is larger counts for as many as the newcomer until it has less to do."""
+        low, high = 0.0, max(lefts)  # of what each has done by then
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            keeps = sum(min(max(left - middle, 0.0), tokens) for left in lefts) <= room
+            low, high = (low, middle) if keeps else (middle, high)
+        return sum(min(left, high) for left in lefts)
 
     @contextmanager
     def admit(self, tokens: float) -> Iterator[Place]:

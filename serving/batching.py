@@ -136,11 +136,12 @@ class Batcher:
         while (batch := self._next(quick)) is not None:
             started = time.perf_counter()
             BATCH_DOCUMENTS.observe(len({piece.job for piece in batch}))
-            faults = self._forward([piece for piece in batch if piece.job not in piece.request.faults])
+            scored = [piece for piece in batch if piece.job not in piece.request.faults]
+            faults = self._forward(scored)
             seconds = time.perf_counter() - started
             MODEL_SECONDS.observe(seconds)
             with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all who waited
-                batch[0].request.done.get_loop().call_soon_threadsafe(self._book, batch, faults, seconds)
+                batch[0].request.done.get_loop().call_soon_threadsafe(self._book, batch, scored, faults, seconds)
 
     def _next(self, quick: bool) -> list[_Piece] | None:
         """The pieces whose turn it is, up to the token budget and at least one; None at the end. Idle threads are left their
@@ -190,9 +191,10 @@ class Batcher:
             faults |= self._forward([piece for piece in batch if piece.job is job])
         return faults
 
-    def _book(self, batch: Sequence[_Piece], faults: dict[Job, Exception], seconds: float) -> None:
+    def _book(self, batch: Sequence[_Piece], scored: Sequence[_Piece], faults: dict[Job, Exception], seconds: float) -> None:
         """Note what has been done, in the event loop's thread."""
-        self._admission.measured(sum(len(piece.window.token_ids) for piece in batch), seconds)
+        if scored and not faults:  # what failed, or was left out, says nothing of the speed
+            self._admission.measured(sum(len(piece.window.token_ids) for piece in scored), seconds)
         for request, job, window in batch:
             request.left -= 1
             self._admission.book(request.place, len(window.token_ids))

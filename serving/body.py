@@ -1,4 +1,4 @@
-"""A request's body: read whole within the limits of size and time, not too deep, and made valid Unicode."""
+"""A request's body: read whole within the limits of size and time, of bearable shape, and made valid Unicode."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Unread(Enum):
     CUT_OFF = 2
     LATE = 3
     TOO_DEEP = 4
+    TOO_MANY = 5
 
 
 def media_type(headers: Headers) -> str:
@@ -43,18 +44,22 @@ async def read_body(receive: Receive, limit: int, seconds: float) -> bytes | Unr
 
 
 async def _read(receive: Receive, limit: int) -> bytes | Unread:
-    chunks, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return Unread.CUT_OFF
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            return Unread.TOO_LARGE
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return b"".join(chunks)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return Unread.CUT_OFF
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                return Unread.TOO_LARGE
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+    finally:
+        chunks.clear()  # an error's traceback would keep them until the next full collection, which is rare
 
 
 async def drain(receive: Receive, seconds: float) -> None:
@@ -90,18 +95,23 @@ def valid_unicode(body: bytes) -> bytes:
     return _SURROGATE.sub(lambda match: match[1] or rb"\ufffd", body)
 
 
-def too_deep(body: bytes, limit: int) -> bool:
-    """Whether JSON opens more than ``limit`` arrays and objects inside one another. Brackets in strings do not count."""
-    if body.count(b"[") + body.count(b"{") <= limit:
-        return False
+def misshapen(body: bytes, max_depth: int, max_values: float) -> Unread | None:
+    """Whether JSON opens more than ``max_depth`` arrays and objects inside one another, or has more than ``max_values`` values
+    in all of them: a million of a wrong kind would be a million errors. What stands in strings does not count."""
+    if body.count(b"[") + body.count(b"{") <= max_depth and body.count(b",") < max_values:
+        return None
     # Once escapes are gone, quotes delimit strings.
     marks = np.frombuffer(body.replace(rb"\\", b"").replace(rb"\"", b""), dtype=np.uint8)
-    quotes = depth = 0
+    quotes = depth = commas = 0
     for start in range(0, len(marks), _BLOCK):
         block = marks[start : start + _BLOCK]
         counted = quotes + np.cumsum(block == ord('"'), dtype=np.int32)
-        depths = depth + np.cumsum(_STEP[block] * (counted % 2 == 0), dtype=np.int32)
-        if depths.max() > limit:
-            return True
+        outside = counted % 2 == 0
+        depths = depth + np.cumsum(_STEP[block] * outside, dtype=np.int32)
+        commas += np.count_nonzero((block == ord(",")) & outside)
+        if depths.max() > max_depth:
+            return Unread.TOO_DEEP
+        if commas >= max_values:
+            return Unread.TOO_MANY
         quotes, depth = int(counted[-1]) % 2, int(depths[-1])
-    return False
+    return None

@@ -33,6 +33,7 @@ from serving.schema import STRICT, DocumentError
 from serving.settings import get_settings
 
 settings = get_settings()
+_ERRORS = 1_000  # of fields, that are told one by one
 
 
 class Correction(BaseModel):
@@ -194,6 +195,8 @@ async def _answer(request: Request, model: type[Any], work: Callable[[Any, dict[
     try:
         return Response(await asyncio.to_thread(run), media_type="application/json")
     except ValidationError as error:
+        if error.error_count() > _ERRORS:  # to tell them all would take seconds
+            fail(422, f"more than {_ERRORS} fields are wrong: see /docs.json")
         return JSONResponse({"detail": error.errors(include_input=False, include_url=False, include_context=False)}, 422)
     except InputError as error:
         fail(422, str(error))

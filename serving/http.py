@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import address_of
 from serving.admission import OverloadedError
-from serving.body import Unread, drain, media_type, read_body, too_deep, valid_unicode
+from serving.body import Unread, drain, media_type, misshapen, read_body, valid_unicode
 from serving.disconnect import while_connected
 from serving.held import Held
 from serving.keys import Keys
@@ -38,9 +38,10 @@ BODIES = {
     "/v1/files": "multipart/form-data", "/v1/corrections": "application/json",
     "/v1/label-studio/export": "application/json", "/v1/label-studio/import": "application/json",
 }
+_ANY_NUMBER = ("/v1/label-studio/export", "/v1/label-studio/import")  # of values: an annotation has dozens
 _SCORING = ("/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files")
 _LINGER_SECONDS = 5.0  # for which what a refused caller still sends is taken in, so that the answer reaches them
-_LARGE_BODY = 1 << 20  # bytes from which a body is looked through in a thread
+_LARGE_BODY = 1 << 17  # bytes from which a body is looked through in a thread
 _failure: ContextVar[dict[str, Any]] = ContextVar("failure")
 
 
@@ -77,21 +78,24 @@ class RequestMiddleware:
         body: bytes | JSONResponse | None = self._refuse(scope, headers)
         with self.held.counted(receive) as counted:
             if body is None and scope["method"] in ("POST", "PUT", "PATCH"):
-                body = await self._body(counted, headers)
-            if isinstance(body, JSONResponse):
-                return await _send_early(body, scope, receive, send)
-            failure: dict[str, Any] = {}
-            token = _failure.set(failure)
-            send = _Reshaper(send, scope, failure, self.settings)
-            try:
-                if body is None:
-                    await self.app(scope, receive, send)
-                else:
-                    await while_connected(self.app, scope, body, receive, send)
-            finally:
-                _failure.reset(token)
+                body = await self._body(counted, headers, scope["path"])
+            if not isinstance(body, JSONResponse):
+                return await self._run(body, scope, receive, send)
+        await _send_early(body, scope, receive, send)  # what is refused is held no longer
 
-    async def _body(self, receive: Receive, headers: Headers) -> bytes | JSONResponse:
+    async def _run(self, body: bytes | None, scope: Scope, receive: Receive, send: Send) -> None:
+        failure: dict[str, Any] = {}
+        token = _failure.set(failure)
+        send = _Reshaper(send, scope, failure, self.settings)
+        try:
+            if body is None:
+                await self.app(scope, receive, send)
+            else:
+                await while_connected(self.app, scope, body, receive, send)
+        finally:
+            _failure.reset(token)
+
+    async def _body(self, receive: Receive, headers: Headers, path: str) -> bytes | JSONResponse:
         """The body, or why it is not taken."""
         try:
             body = await read_body(receive, self.settings.max_request_bytes, self.settings.receive_seconds)
@@ -100,11 +104,12 @@ class RequestMiddleware:
         if isinstance(body, bytes):
             REQUEST_BYTES.inc(len(body))
             if media_type(headers) == "application/json":
-                body = await asyncio.to_thread(self._json, body) if len(body) > _LARGE_BODY else self._json(body)
+                body = await asyncio.to_thread(self._json, body, path) if len(body) > _LARGE_BODY else self._json(body, path)
         return self._unread(body) if isinstance(body, Unread) else body
 
-    def _json(self, body: bytes) -> bytes | Unread:
-        return Unread.TOO_DEEP if too_deep(body, self.settings.max_json_depth) else valid_unicode(body)
+    def _json(self, body: bytes, path: str) -> bytes | Unread:
+        values = math.inf if path in _ANY_NUMBER else self.settings.max_json_values
+        return misshapen(body, self.settings.max_json_depth, values) or valid_unicode(body)
 
     def _refuse(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         path: str = scope["path"]
@@ -128,10 +133,10 @@ class RequestMiddleware:
             return error_response(415, f"send the header 'Content-Type: {BODIES[path]}' and a body of that type", self.settings)
         if headers.get("content-encoding", "identity").lower() != "identity":
             return error_response(415, "send the body uncompressed, without the header 'Content-Encoding'", self.settings)
-        if path not in _SCORING:
+        if path not in _SCORING or not length.isdecimal():
             return None
         try:  # before the body is read and parsed
-            bentoml.get_current_service().admission.check(int(length) if length.isdecimal() else 0)
+            bentoml.get_current_service().admission.check(int(length))
         except OverloadedError as error:
             return self._busy(error)
         return None
@@ -151,6 +156,7 @@ class RequestMiddleware:
             Unread.TOO_LARGE: (413, f"the request is larger than {limits.max_request_bytes} bytes: send fewer documents"),
             Unread.CUT_OFF: (400, "the connection ended before the whole body had arrived: send it again"),
             Unread.LATE: (408, f"the body did not arrive within {limits.receive_seconds:g} seconds: send less at a time"),
+            Unread.TOO_MANY: (400, f"the JSON has more than {limits.max_json_values} values: send fewer documents or topics"),
             Unread.TOO_DEEP: (400, f"the JSON is nested more than {limits.max_json_depth} deep: see /docs.json for its shape"),
         }[why]
         return error_response(status, error, self.settings)

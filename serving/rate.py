@@ -7,11 +7,13 @@ Redis server.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
 from pathlib import Path
 
+logger = logging.getLogger("bentoml.serve")
 _MINUTE = 60.0
 _KEPT = 10_000  # callers, before those who have not asked for a minute are forgotten
 
@@ -29,6 +31,13 @@ class RateLimit:
 
     def wait(self, caller: str) -> float:
         """Seconds until the caller may ask; 0 if now, in which case the request is counted. Takes some 20 µs."""
+        try:
+            return self._wait(caller)
+        except sqlite3.OperationalError as error:  # no room on the disk, say: better no limit than no service
+            logger.warning("the rate limit can't be kept (%s): a request is let through", error)
+            return 0.0
+
+    def _wait(self, caller: str) -> float:
         now = time.monotonic()  # of the machine, so the same for all workers
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -41,7 +50,8 @@ class RateLimit:
             self._forget(now, row is None)
             return 0.0
         finally:
-            self._db.execute("COMMIT")
+            if self._db.in_transaction:  # SQLite ends it by itself where the disk is full
+                self._db.execute("COMMIT")
 
     def _forget(self, now: float, is_new: bool) -> None:
         self._rows += is_new

@@ -21,6 +21,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving import archive, corrections, openapi
+from serving.body import misshapen
 from serving.http import fail
 from serving.metrics import render
 from serving.reading import FILES, kind_of, read
@@ -51,6 +52,11 @@ class Source(NamedTuple):
     def is_file(self) -> bool:
         """Whether it is no text: its characters can be counted only once it has been read."""
         return self.format in FILES
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it can hold no mark-up: to read a page of 2,000 characters may take 200 ms, and the first one half a second."""
+        return ("<" if isinstance(self.content, str) else b"<") not in self.content and self.format != "html"
 
     @property
     def tokens(self) -> float:
@@ -138,6 +144,8 @@ async def files(request: Request) -> Response:
     uploads, options_text = await _form(request)
     if not uploads:
         fail(422, "send at least one file in the form field 'files'")
+    if misshapen(options_text, settings.max_json_depth, settings.max_json_values):
+        fail(422, f"options: nested more than {settings.max_json_depth} deep, or more than {settings.max_json_values} values")
     try:
         options = Options.model_validate_json(options_text or b"{}")
     except ValidationError as error:
@@ -147,7 +155,7 @@ async def files(request: Request) -> Response:
         ]
         fail(422, f"{found[0]['field']}: {found[0]['problem']}", detail=found)
     service = bentoml.get_current_service()
-    with service.place(sum(Source(name, content, kind_of(content, "auto")).tokens for name, content in uploads)) as place:
+    with service.place(await asyncio.to_thread(_tokens, uploads)) as place:
         sources = await asyncio.to_thread(_unpack, uploads)
         if isinstance(sources, str):
             fail(413, f"{sources}: send fewer, or use python -m serving.score")
@@ -179,6 +187,10 @@ async def _form(request: Request) -> tuple[list[tuple[str, bytes]], bytes]:
             fail(413, f"more than {settings.max_documents} files: send fewer at a time")
         fail(400, f"the multipart body can't be read: {reason}")
     return uploads, options
+
+
+def _tokens(uploads: list[tuple[str, bytes]]) -> float:
+    return sum(Source(name, content, kind_of(content, "auto")).tokens for name, content in uploads)
 
 
 def _unpack(uploads: list[tuple[str, bytes]]) -> list[Source] | str:

@@ -39,7 +39,7 @@ settings = get_settings()
 logs.install(settings.log_format)
 connections.install()
 logger = logging.getLogger("bentoml.serve")
-_LITTLE = 2_000  # characters or bytes, which are read in a few milliseconds whatever they are
+_LITTLE = 2_000  # characters or bytes of plain text, which are read in a few milliseconds whatever they are
 _CONVERTING, _HERE = ThreadPoolExecutor(2, "converting"), Here()
 # For which the event loop waits when a thread reads or finishes a document; by default ten times as long, at each of its steps.
 _SWITCH_SECONDS = 0.0005
@@ -159,7 +159,9 @@ class Wenzhai:
         self.admission.resize(place, tokens)
         # Files that take long must not hold up the threads in which other requests are read.
         files = any(source.is_file for source in sources)
-        little = tokens <= settings.turn_tokens and sum(len(source.content) for source in sources) <= _LITTLE
+        little = tokens <= settings.turn_tokens and all(source.is_plain for source in sources) and (
+            sum(len(source.content) + len(source.title) for source in sources) <= _LITTLE
+        )
         threads = _CONVERTING if files else _HERE if little else None
         found = await in_turns(read_source, sources, threads)
         documents = [item for item in found if isinstance(item, Document)]
@@ -171,7 +173,11 @@ class Wenzhai:
             score = next(scores)
             if isinstance(score, BaseException):
                 return _failed("scoring", item.id, "the document could not be scored; the service's log says where it failed")
-            return analyse(item, score, loaded.model, options, topics=topics, summary=summary)
+            try:
+                return analyse(item, score, loaded.model, options, topics=topics, summary=summary)
+            except Exception:  # as in reading
+                logger.exception("analysing a document failed")
+                return _failed("analysing", item.id, "the document could not be analysed; the service's log says where it failed")
 
         return await in_turns(finish, found, None if files else threads)
 

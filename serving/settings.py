@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one request body")
     max_head_bytes: int = Field(64 * 1024, ge=1024, description="bytes of a request's line and headers")
     max_json_depth: int = Field(16, ge=3, description="arrays and objects inside one another in a JSON body")
+    max_json_values: int = Field(10_000, ge=1, description="values in a JSON body, in all its fields and lists together, but for "
+                                 "Label Studio's tasks")
     receive_seconds: float = Field(30, gt=0, description="seconds in which a request's headers, and then its body, must arrive")
     send_seconds: float = Field(60, gt=0, description="seconds for which a caller may leave an answer unread")
     max_file_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes of one document in an archive or upload")
@@ -105,10 +107,11 @@ class Settings(BaseSettings):
 
 
 _LIMITS = (
-    "max_documents", "max_document_chars", "max_request_bytes", "max_head_bytes", "max_json_depth", "receive_seconds",
-    "send_seconds", "max_file_bytes", "max_upload_bytes", "max_unpack_ratio", "unpack_free_bytes", "convert_seconds",
-    "convert_memory_bytes", "max_id_chars", "max_title_chars", "max_summary_sentences", "max_slowdown", "burst_seconds",
-    "max_held_bytes", "request_timeout_seconds", "max_requests_per_minute", "max_corrections_bytes", "max_marked_sentences",
+    "max_documents", "max_document_chars", "max_request_bytes", "max_head_bytes", "max_json_depth", "max_json_values",
+    "receive_seconds", "send_seconds", "max_file_bytes", "max_upload_bytes", "max_unpack_ratio", "unpack_free_bytes",
+    "convert_seconds", "convert_memory_bytes", "max_id_chars", "max_title_chars", "max_summary_sentences", "max_slowdown",
+    "burst_seconds", "max_held_bytes", "request_timeout_seconds", "max_requests_per_minute", "max_corrections_bytes",
+    "max_marked_sentences",
 )
 
 

@@ -188,12 +188,16 @@ def forward_slowly(self, batch):
     return forward(self, batch)
 model.Model.begin, model.Model.forward = begin_noted, forward_slowly
 from serving import service
-analyse = service.analyse
+analyse, check_options = service.analyse, service.check_options
+def check_failing(options, model):
+    if "崩溃" in (options.focus or ""):
+        raise KeyError(options.focus)
+    check_options(options, model)
 def failing(document, *args, **options):
     if "崩溃" in document.text:
         raise KeyError(document.text)
     return analyse(document, *args, **options)
-service.analyse = failing
+service.analyse, service.check_options = failing, check_failing
 Wenzhai = service.Wenzhai
 """
 

@@ -145,6 +145,25 @@ def test_come_back_when_there_will_be_a_place() -> None:
     assert refused.value.retry_after == pytest.approx(40, abs=2)
 
 
+def test_a_large_one_keeps_a_smaller_of_its_kind_out_until_it_has_less_to_do() -> None:
+    """Three of 100 seconds, and one of 20, which may take 60: it has a place once they have 40 to do, all together."""
+    desk = Desk(streams=1)
+    assert [desk.come(100 * SPEED) for _ in range(3)] == [True] * 3
+    with pytest.raises(OverloadedError) as refused:
+        desk.try_(20 * SPEED)
+    assert refused.value.retry_after == pytest.approx(260, abs=2)
+
+
+def test_work_that_is_booked_late_counts() -> None:
+    desk = Desk(streams=1)
+    desk.come(LONG)
+    for _ in range(300):
+        desk.now += 0.1
+        desk.admission.book(desk.inside[0][1], SPEED / 10)
+    kind = desk.inside[0][1].kind
+    assert kind.done / SPEED == pytest.approx(5.0, rel=0.05), "five seconds are remembered, all of them busy"
+
+
 def test_nobody_is_taken_in_to_be_too_late() -> None:
     desk = Desk(streams=1, timeout=30)
     assert desk.come(LONG)

@@ -240,6 +240,19 @@ def test_speed_and_what_is_left_are_booked() -> None:
     asyncio.run(run())
 
 
+def test_what_fails_says_nothing_of_the_speed() -> None:
+    """It fails at once, and the rest of its windows is left out, which takes no time."""
+    async def run() -> None:
+        async with desk(4, held=False) as it:
+            measured: list[float] = []
+            it.admission.measured = lambda tokens, seconds: measured.append(tokens)  # type: ignore[method-assign]
+            assert isinstance((await it.ask("bad " + "1111 " * 50))[0], ValueError)
+            assert it.places[0].left == 0
+            assert sum(measured) == sum(4 for batch in it.model.batches if "bad" not in batch)
+
+    asyncio.run(run())
+
+
 def test_work_in_threads_is_given_up_between_turns() -> None:
     started: list[int] = []
 

@@ -71,6 +71,12 @@ HOSTILE = {
     "a NaN": ("analyze", JSON, b'{"documents":[{"text":"a"}],"threshold":NaN}', {400, 422}),
     "infinity": ("analyze", JSON, b'{"documents":[{"text":"a"}],"threshold":1e999}', {422}),
     "a number without end": ("analyze", JSON, b'{"documents":[{"text":"a"}],"top_k":' + b"9" * 100_000 + b"}", {400, 422}),
+    "a million unknown fields": (
+        "analyze", JSON, b'{"documents":[{"text":"a"}]' + b"".join(b',"%d":1' % i for i in range(_MEGABYTE)) + b"}", {400}),
+    "a million topics": ("analyze", JSON, b'{"documents":[{"text":"a"}],"topics":[' + b'"tcm",' * _MEGABYTE + b'"tcm"]}', {400}),
+    "many options": (
+        "files", FORM, FIELD.replace(b"files", b"options") + b"[" + b"1," * 400_000 + b"1]\r\n" + form("a.txt", b"a"), {422}),
+    "a million tasks of a wrong kind": ("label-studio/import", JSON, b'{"tasks":[' + b"1," * _MEGABYTE + b"1]}", {422}),
     "lone surrogates": ("analyze", JSON, b'{"documents":[{"text":"\\ud800","id":"\\udfff","title":"\\ud800"}]}', {200}),
     "a lone surrogate as an option": ("analyze", JSON, b'{"documents":[{"text":"a"}],"focus":"\\ud800"}', {422}),
     "a lone surrogate as a key": ("analyze", JSON, b'{"documents":[{"text":"a"}],"\\ud800":1}', {422}),
@@ -112,6 +118,7 @@ def test_nothing_of_it_is_a_failure_of_the_service(server: Server, name: str) ->
     path, headers, body, statuses = HOSTILE[name]
     answer = httpx.post(f"{server.url}/v1/{path}", content=body, headers=headers, timeout=120)
     assert answer.status_code in statuses, answer.text[:300]
+    assert len(answer.content) < _MEGABYTE
     assert isinstance(answer.json(), dict) and answer.json().keys() <= {"documents", "errors", "error", "detail"}
 
 

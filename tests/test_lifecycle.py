@@ -1,5 +1,6 @@
 """Start and faults of the service: whole servers with a model that can be held back or damaged."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,13 @@ def test_timeout_and_faults(slow: Callable[..., SlowServer]) -> None:
     answer = post(server, [{"id": "a", "text": "基因。"}, {"id": "b", "text": f"{secret}错误。"}, {"id": "c", "text": "股权。"}])
     assert [d["id"] for d in answer.json()["documents"]] == ["a", "c"]
     assert answer.json()["errors"][0]["id"] == "b" and secret not in answer.text
-    crash = post(server, [{"text": f"{secret}崩溃。"}])
+    answer = post(server, [{"id": "a", "text": f"{secret}崩溃。"}, {"id": "b", "text": "基因。"}])
+    assert answer.json()["errors"][0]["id"] == "a" and answer.json()["documents"][0]["id"] == "b" and secret not in answer.text
+    request = {"documents": [{"text": "基因。"}], "focus": f"{secret}崩溃"}
+    crash = httpx.post(f"{server.url}/v1/analyze", json=request, timeout=60)
     assert (crash.status_code, set(crash.json())) == (500, {"error"})
-    upload = httpx.post(f"{server.url}/v1/files", files={"files": ("a.txt", f"{secret}崩溃。".encode())}, timeout=60)
+    options = {"options": json.dumps({"focus": request["focus"]})}
+    upload = httpx.post(f"{server.url}/v1/files", files={"files": ("a.txt", "基因。".encode())}, data=options, timeout=60)
     assert (upload.status_code, set(upload.json())) == (500, {"error"})
     log = server.log.read_text()
     assert "KeyError" in log and "ValueError" in log and "slow_service.py" in log  # what failed, and where

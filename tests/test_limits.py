@@ -23,10 +23,10 @@ from serving.settings import Settings
 TEXT = "基因。"
 SETTINGS = {
     "max_documents": 3, "max_document_chars": 50, "max_request_bytes": 4000, "max_head_bytes": 2048, "max_json_depth": 5,
-    "receive_seconds": 1, "send_seconds": 1, "max_file_bytes": 1000, "max_upload_bytes": 2500, "max_unpack_ratio": 2,
-    "unpack_free_bytes": 500, "convert_seconds": 0.02, "max_id_chars": 20, "max_title_chars": 30, "max_summary_sentences": 4,
-    "max_slowdown": 1, "burst_seconds": 0, "max_held_bytes": 6000, "request_timeout_seconds": 3, "max_requests_per_minute": 30,
-    "max_corrections_bytes": 100, "max_marked_sentences": 2,
+    "max_json_values": 40, "receive_seconds": 1, "send_seconds": 1, "max_file_bytes": 1000, "max_upload_bytes": 2500,
+    "max_unpack_ratio": 2, "unpack_free_bytes": 500, "convert_seconds": 0.02, "max_id_chars": 20, "max_title_chars": 30,
+    "max_summary_sentences": 4, "max_slowdown": 1, "burst_seconds": 0, "max_held_bytes": 6000, "request_timeout_seconds": 3,
+    "max_requests_per_minute": 30, "max_corrections_bytes": 100, "max_marked_sentences": 2,
 }
 JSON = {"Content-Type": "application/json"}
 
@@ -66,10 +66,9 @@ def correction(server: Server, marked: int) -> httpx.Response:
     return post(server, {"rows": [{"text": TEXT, "topics": [], "key_sentences": [TEXT] * marked}]}, "corrections")
 
 
-def files(server: Server, *contents: bytes, name: str = "a.txt") -> httpx.Response:
-    return httpx.post(
-        f"{server.url}/v1/files", files=[("files", (name, content)) for content in contents], headers=caller(), timeout=30
-    )
+def files(server: Server, *contents: bytes, name: str = "a.txt", options: str = "{}") -> httpx.Response:
+    uploads = [("files", (name, content)) for content in contents]
+    return httpx.post(f"{server.url}/v1/files", files=uploads, data={"options": options}, headers=caller(), timeout=30)
 
 
 def zipped(size: int, method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -204,6 +203,8 @@ TABLE: dict[str, tuple[Callable[[Server], httpx.Response], int, str]] = {
     "max_head_bytes": (lambda s: raw(s, head(2049)), 431, "headers are larger than 2048 bytes"),
     "max_head_bytes without an end": (lambda s: raw(s, head(5000)[:-4]), 431, "larger than 2048 bytes"),
     "max_json_depth": (lambda s: post(s, nested(6)), 400, "nested more than 5 deep"),
+    "max_json_values": (lambda s: post(s, one() | {str(n): 1 for n in range(40)}), 400, "more than 40 values"),
+    "max_json_values of the options": (lambda s: files(s, b"a", options=str([1] * 41)), 422, "more than 40 values"),
     "receive_seconds of the headers": (lambda s: raw(s, b"GET /v1/info HTTP/1.1\r\nHost"), 408, "headers did not arrive"),
     "receive_seconds": (
         lambda s: raw(s, _START + b"Content-Length: 99\r\n\r\n", *[b"{"] * 8, pause=0.2), 408, "body did not arrive within 1"

@@ -104,6 +104,19 @@ def test_a_caller_that_hangs_up_frees_its_place_and_is_not_scored(slow: Callable
     assert server.log.read_text().count("status=499") == 2
 
 
+def test_a_body_that_is_refused_is_in_nobodys_way(slow: Callable[..., SlowServer]) -> None:
+    """It may still be on its way for seconds, but what has come of it is forgotten."""
+    server = slow(WENZHAI_MAX_HELD_BYTES=str(4 * 1024**2))
+    url, size = httpx.URL(server.url), 3 * 1024**2
+    head = f"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n".encode()
+    with socket.create_connection((url.host, url.port)) as waits, socket.create_connection((url.host, url.port)) as refused:
+        waits.sendall(head + b" " * (size - 1))
+        time.sleep(0.5)
+        refused.sendall(head + b" " * (size // 2))
+        assert refused.recv(12).endswith(b" 429")
+        assert [post(server, "基因筛查。").status_code for _ in range(5)] == [200] * 5
+
+
 def running(server: Server) -> int:
     """Requests that the service has taken in and not yet answered."""
     lines = httpx.get(f"{server.url}/metrics", timeout=SECONDS).text.splitlines()

@@ -29,6 +29,15 @@ def test_a_minutes_worth_at_once_then_evenly(clock: list[float], tmp_path: Path)
     assert [workers[i % 3].wait("a") > 0 for i in range(7)] == [False] * 6 + [True]
 
 
+def test_on_a_full_disk_requests_are_let_through(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    limit = RateLimit(6, tmp_path / "rate.sqlite")
+    pages = limit._db.execute("PRAGMA page_count").fetchone()[0]
+    limit._db.execute(f"PRAGMA max_page_count = {pages}")
+    assert {limit.wait("a" * 200 + str(i)) for i in range(100)} == {0.0} and "full" in caplog.text
+    limit._db.execute("PRAGMA max_page_count = 10000")
+    assert [limit.wait("b") > 0 for _ in range(7)] == [False] * 6 + [True]
+
+
 def test_never_more_than_a_minutes_worth_beyond_the_rate(clock: list[float]) -> None:
     limit = RateLimit(30, ":memory:")
     passed = 0

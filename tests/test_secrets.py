@@ -56,7 +56,7 @@ BODIES = [
     {"documents": [{**GOOD, "text": f"---\ntitle: [{TEXT}\n: {TEXT}\n---\n{TEXT}"}]},
     {"documents": [{**GOOD, "text": f"<html><!ENTITY {TEXT}><body {TEXT}='{TEXT}'><p>&{TEXT};"}]},
     {"documents": [{**GOOD, "text": f"{TEXT}错误。"}]}, {"documents": [{**GOOD, "text": f"{TEXT}崩溃。"}]},
-    {"documents": [{**GOOD, "text": f"{TEXT}等待。"}]},
+    {"documents": [GOOD], "focus": f"{TEXT}崩溃。"}, {"documents": [{**GOOD, "text": f"{TEXT}等待。"}]},
 ]
 NO_JSON = [
     f'{{"documents": [{{"text": "{TEXT}', f'{{"documents": [{{"text": "{TEXT}\\x"}}]}}', TEXT, "[" * 50 + f'"{TEXT}"',
