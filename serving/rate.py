@@ -35,6 +35,7 @@ class RateLimit:
             return self._wait(caller)
         except sqlite3.OperationalError as error:  # no room on the disk, say: better no limit than no service
             logger.warning("the rate limit can't be kept (%s): a request is let through", error)
+            self._db.rollback()
             return 0.0
 
     def _wait(self, caller: str) -> float:
@@ -50,7 +51,7 @@ class RateLimit:
             self._forget(now, row is None)
             return 0.0
         finally:
-            if self._db.in_transaction:  # SQLite ends it by itself where the disk is full
+            if self._db.in_transaction:  # which SQLite itself ends where the disk is full
                 self._db.execute("COMMIT")
 
     def _forget(self, now: float, is_new: bool) -> None:
