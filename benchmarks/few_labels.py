@@ -171,6 +171,7 @@ def setfit(task: Task, shots: int, seed: int) -> dict[str, Any] | None:
 
     rows, _ = task.draw(shots, seed)
     word = models.Transformer(str(ENCODER), max_seq_length=128)
+    word.auto_model.float()  # as it is stored, in fp16, it learns to be NaN
     body = SentenceTransformer(modules=[word, models.Pooling(word.get_word_embedding_dimension())], device="cpu")
     labels = truth(task, rows)
     head = LogisticRegression(max_iter=500)

@@ -32,6 +32,7 @@ SERVER = "http://127.0.0.1:3000"
 NOT_RUN = {
     "CORPUS": "other people's texts",
     "build/data": "made from them",
+    "BENCH": "public tasks, other people's texts too",
     "training.agreement": "prints figures; tests/test_training_data.py looks at them",
     "ARCHIVE": "the reader's own archive; tests/test_score.py runs such commands",
     "rows.jsonl": "the reader's own rows; tests/test_train.py runs such commands",
