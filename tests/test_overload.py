@@ -111,7 +111,8 @@ def test_a_body_that_is_refused_is_in_nobodys_way(slow: Callable[..., SlowServer
     head = f"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n".encode()
     with socket.create_connection((url.host, url.port)) as waits, socket.create_connection((url.host, url.port)) as refused:
         waits.sendall(head + b" " * (size - 1))
-        time.sleep(0.5)
+        time.sleep(2)  # until it has been read, on a busy machine too
+        refused.settimeout(SECONDS)
         refused.sendall(head + b" " * (size // 2))
         assert refused.recv(12).endswith(b" 429")
         assert [post(server, "基因筛查。").status_code for _ in range(5)] == [200] * 5
