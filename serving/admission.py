@@ -144,11 +144,10 @@ class Admission:
         tokens, kind, now = max(tokens, _LEAST_TOKENS), self._kind(tokens), self._clock()
         for each in self._kinds:
             each.look(now)
-        others = sum(
-            min(max(place.left, _LEAST_TOKENS), tokens) for place in self._places if place.kind is kind and place.left
-        )
-        if not others:
+        lefts = [place.left for place in self._places if place.kind is kind and place.left]
+        if not lefts:
             return 0.0
+        others = sum(min(max(left, _LEAST_TOKENS), tokens) for left in lefts)
         capacity, share = self._streams * self.speed, 1 / len(self._kinds)
         taken = sum(min(each.done / (capacity * _LATELY_SECONDS), share) for each in self._kinds if each is not kind)
         pace = capacity * (1 - taken)
@@ -158,7 +157,7 @@ class Admission:
         burst = not kind.crowded and others / (capacity / kinds) <= self._burst
         if expected <= bearable or burst:
             return 0.0
-        return self._wait([place.left for place in self._places if place.kind is kind], tokens, bearable * pace - tokens) / pace
+        return self._wait(lefts, tokens, bearable * pace - tokens) / pace
 
     @staticmethod
     def _wait(lefts: Sequence[float], tokens: float, room: float) -> float:

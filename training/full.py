@@ -55,7 +55,7 @@ def train_full(
         depends: what else a checkpoint in ``checkpoints`` belongs to; of another run's it is not resumed.
 
     Raises:
-        ValueError: ``config.resume``, and the checkpoint is of another run.
+        ValueError: ``config.resume``, and the checkpoint is of another run; or the loss is no number any more.
     """
     learned = [*parts.train, *parts.weak, *parts.unlabelled]
     if config.teachers:

@@ -150,8 +150,9 @@ def train(
             start_heads(network, heads, old, ids)
         set_seed(seed, device_specific=True)  # each process drops out other units
         config = FullConfig(
-            epochs, batch_size, learning_rate, layer_decay, patience, max_windows, freeze, seed, single_label, lexicon, teachers,
-            resume,
+            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, layer_decay=layer_decay, patience=patience,
+            max_windows=max_windows, freeze=freeze, seed=seed, single_label=single_label, lexicon=lexicon, teachers=teachers,
+            resume=resume,
         )
         depends = encoder, dropout, taught_by, weak_weight
         outcome = train_full(network, parts, ids, windows, config, accelerator, checkpoints, depends)
