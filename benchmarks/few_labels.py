@@ -81,7 +81,8 @@ class Task:
 def load(name: str, bench: Path, data: Path) -> Task:
     """Rows of a task."""
     if name == "own":
-        train, dev = ([{k: row[k] for k in ("text", "title", "topics")} for row in read_jsonl(data / f"{part}.jsonl")]
+        kept = ("text", "title", "topics", "evidence")
+        train, dev = ([{k: row[k] for k in kept if k in row} for row in read_jsonl(data / f"{part}.jsonl")]
                       for part in ("train", "dev"))
     else:
         train, dev = (

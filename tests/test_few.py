@@ -160,11 +160,14 @@ def test_a_linear_head_is_the_networks(topics: int, tiny_encoder: Path) -> None:
 
 
 def test_fine_tuning_is_tried_where_it_is_worth_its_time() -> None:
-    assert few.candidates("auto", 50, 5_000, False) == few.candidates("auto", 500, 500_000, False) == ("linear", "contrastive")
-    everything = few.candidates("auto", 500, 9_000, False)
-    assert everything == few.candidates("auto", 50, 5_000, True) == ("linear", "contrastive", "full")
-    assert few.candidates("auto", 50, 500_000, True) == ("linear", "contrastive")
-    assert few.candidates("full", 10, 1_000, False) == ("full",)
+    def tried(rows: int, tokens: int, known: bool = False, bare: bool = False) -> tuple[str, ...]:
+        return few.candidates("auto", rows, tokens, known, bare)
+
+    assert tried(50, 5_000) == tried(500, 500_000) == tried(50, 500_000, known=True) == ("linear", "contrastive")
+    assert tried(500, 9_000) == tried(50, 5_000, known=True) == ("linear", "contrastive", "full")
+    assert tried(500, 9_000, bare=True) == ("linear", "contrastive"), "from documents without labels it can't learn"
+    assert tried(500, 9_000, known=True, bare=True) == ("linear", "contrastive", "full")
+    assert few.candidates("full", 10, 1_000, False, True) == ("full",)
 
 
 def test_key_sentences_alone_make_a_model_without_topics(tiny_encoder: Path, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 As SetFit does it (Tunstall et al. 2022, "Efficient few-shot learning without prompts"): n labels make n² pairs, so few of them
 teach the upper layers much. All pairs of a batch count at once, with the supervised contrastive loss (Khosla et al. 2020); where
-documents have several topics, a pair counts by how far the two sets agree (their Jaccard index).
+documents have several topics, a pair counts by how far the two sets agree (their Jaccard index). Where the sentences that prove
+each topic are marked, the windows that hold them stand for the document, each with its own topics.
 """
 
 from __future__ import annotations
@@ -18,21 +19,24 @@ from serving.windows import collate
 from training.devices import fastest_attention
 from training.examples import Example, flat_windows, trim
 from training.network import layer_groups
+from training.proofs import proof_windows
 from training.vectors import Body, window_means
 
 _BATCH, _WINDOWS = 32, 1  # documents, and windows of each
-_EPOCHS, _STEPS = 10, (20, 80)  # so many epochs, within bounds of steps
+_EPOCHS, _STEPS = 10, (20, 80)  # so many epochs, within bounds of steps; the upper one for a window of each document
 _RATE, _DECAY, _TEMPERATURE = 1e-4, 0.8, 0.05
 
 
 def tune(body: Body, examples: Sequence[Example], seed: int) -> None:
     """Train the upper layers of ``body``, from where they are, on the pairs of the rows that have a topic."""
-    learned = [trim(example, _WINDOWS, seed) for example in examples if example.topics is not None and example.topics.any()]
+    labelled = [example for example in examples if example.topics is not None and example.topics.any()]
+    learned = [part for example in labelled for part in proof_windows(example) or [trim(example, _WINDOWS, seed)]]
     if len(learned) < 2:
         return
     body.keep(learned)
     per_epoch = -(-len(learned) // _BATCH)
-    steps = min(max(per_epoch * _EPOCHS, _STEPS[0]), _STEPS[1])
+    most = _STEPS[1] * len(learned) // len(labelled)
+    steps = min(max(per_epoch * _EPOCHS, _STEPS[0]), most)
     parameters = [p for p in body.encoder.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(layer_groups(body.encoder, _RATE, _DECAY), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / (0.1 * steps), 1 - step / steps))

@@ -18,6 +18,7 @@ from serving.features import FEATURES
 from training.examples import Example
 from training.loop import Prediction
 from training.network import Network
+from training.proofs import proof_weights
 from training.vectors import Vectors
 
 _LEAST_DEVIATION = np.float32(1e-4)
@@ -68,7 +69,8 @@ def fit_topics(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights [T, 2 H] and bias [T] that fit the rows' topics: logistic regression on the pooled logits, by L-BFGS.
 
-    ``penalty`` is what half the squared weights of standardised vectors count for, a dimension, beside the loss of a row.
+    ``penalty`` is what half the squared weights of standardised vectors count for, a dimension, beside the loss of a row. Where
+    documents have several topics, sentences marked as proof of one should say so by themselves, too.
     """
     means = np.stack([one.rows.mean(axis=0) for one in vectors])
     mean, deviation = torch.from_numpy(means.mean(axis=0)), torch.from_numpy(means.std(axis=0) + _LEAST_DEVIATION)
@@ -79,6 +81,8 @@ def fit_topics(
     counts = torch.tensor([examples[i].weight for i in chosen], dtype=torch.float32).unsqueeze(1)
     rows = (torch.from_numpy(np.concatenate([vectors[i].rows for i in chosen])) - mean) / deviation
     lengths = [len(vectors[i].rows) for i in chosen]
+    marked = None if single_label else proof_weights([examples[i] for i in chosen], [vectors[i] for i in chosen])
+    proofs = None if marked is None else torch.from_numpy(marked)
     weight = torch.zeros(topics, rows.shape[1], requires_grad=True)
     bias = torch.zeros(topics, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-6)
@@ -86,12 +90,15 @@ def fit_topics(
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        logits = _pooled(rows @ weight.T + bias, lengths)
+        scores = rows @ weight.T + bias
+        logits = _pooled(scores, lengths)
         if single_label:
             parts = functional.cross_entropy(logits, truth, reduction="none").unsqueeze(1)
         else:
             parts = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         total = ((parts * counts).sum() + strength * (weight**2).sum()) / len(chosen)
+        if proofs is not None:
+            total = total + (proofs * functional.softplus(-scores)).sum() / len(chosen)
         total.backward()
         return total
 

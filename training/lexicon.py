@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -12,9 +13,11 @@ from sklearn.svm import LinearSVC
 from serving.lexicon import PAIRS, Lexicon, terms
 from serving.windows import document_tokens
 from training.examples import Example
+from training.proofs import proof_windows
 
 _MIN_DOCUMENTS = 2  # a token or pair seen in fewer tells nothing
 _C = 2.0  # pairs included; for tokens alone 1 was best
+_PROOF_WEIGHT = 0.5  # of a window that proves topics, beside its document; between 0.2 and 1 it hardly matters
 
 
 def fit_lexicon(
@@ -22,15 +25,19 @@ def fit_lexicon(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """``table`` float16 [vocabulary + PAIRS, 1 + T] and ``bias`` float32 [T] for ``serving.lexicon``; None without labels.
 
-    ``special`` are ids that are no words: a window may hold one in place of a sentence without any token.
+    ``special`` are ids that are no words: a window may hold one in place of a sentence without any token. Windows of long
+    documents that prove topics are learned from too, but don't count for how rare a word is.
     """
     labelled = [example for example in examples if example.topics is not None]
     if not labelled or not topics:
         return None
-    truth, weights = np.stack([example.topics for example in labelled]), np.array([example.weight for example in labelled])
-    counts = _counts(labelled, vocabulary)
-    transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
-    rare = np.bincount(counts.indices, minlength=counts.shape[1]) < _MIN_DOCUMENTS
+    parts = [part for example in labelled if len(example.windows) > 1 for part in proof_windows(example)]
+    learned = [*labelled, *(replace(part, weight=part.weight * _PROOF_WEIGHT) for part in parts)]
+    truth, weights = np.stack([example.topics for example in learned]), np.array([example.weight for example in learned])
+    counts = _counts(learned, vocabulary)
+    whole = counts[: len(labelled)]
+    transformer = TfidfTransformer(sublinear_tf=True).fit(whole)
+    rare = np.bincount(whole.indices, minlength=counts.shape[1]) < _MIN_DOCUMENTS
     rare[list(special)] = True
     transformer.idf_ = np.where(rare, 0.0, transformer.idf_)
     features = transformer.transform(counts)
