@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from training.examples import Example
 
-SALIENCE_WEIGHT = 0.5
-EVIDENCE_WEIGHT = 0.5
+SALIENCE_WEIGHT = 1.0
+EVIDENCE_WEIGHT = 1.0
 TEACHER_SHARE = 0.5  # of the loss, where a reader's label stands beside the teacher's opinion
 
 
