@@ -21,9 +21,9 @@ from training.candidates import Linear, Material
 from training.data import Row, read_rows
 from training.devices import make_accelerator
 from training.evaluate import evaluate
-from training.examples import make_examples
+from training.examples import make_examples, trim
 from training.folds import make_folds
-from training.heads import Heads, pooled_logits
+from training.heads import Heads, fit_salience, pooled_logits
 from training.network import Network, load_encoder, window_config
 from training.vectors import Body, Vectors
 
@@ -168,6 +168,21 @@ def test_fine_tuning_is_tried_where_it_is_worth_its_time() -> None:
     assert tried(500, 9_000, bare=True) == ("linear", "contrastive"), "from documents without labels it can't learn"
     assert tried(500, 9_000, known=True, bare=True) == ("linear", "contrastive", "full")
     assert few.candidates("full", 10, 1_000, False, True) == ("full",)
+
+
+def test_a_salience_head_ranks_what_is_left_of_a_document(tiny_encoder: Path) -> None:
+    """Of a document cut to some of its windows, vectors, features and marks are of the same sentences."""
+    encoder, tokenizer, _ = load_encoder(str(tiny_encoder))
+    windows = window_config(tokenizer, 40, 4)
+    rows = [Row(r["text"], None, tuple(r["key_sentences"]), None, r["title"], r["id"], r["id"]) for r in make_rows(80, seed=8)]
+    whole = make_examples(rows, [], tokenizer.backend_tokenizer, windows)
+    cut = [trim(example, 2, 0) for example in whole]
+    assert any(len(a.windows) > len(b.windows) for a, b in zip(whole, cut))
+    body, head = Body(encoder, 0, windows.pad, make_accelerator("cpu")), Network(encoder, 0, 0.0).salience_head
+    fit_salience(cut, body.vectors(cut), head)
+    found = Heads(torch.zeros(0, 64), torch.zeros(0), head).predict(whole, body.vectors(whole))
+    first = [int(prediction.sentences[:, -1].argmax()) == int(e.salience.argmax()) for e, prediction in zip(whole, found)]
+    assert np.mean(first) > 0.9
 
 
 def test_key_sentences_alone_make_a_model_without_topics(tiny_encoder: Path, tmp_path: Path) -> None:

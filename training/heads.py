@@ -124,20 +124,34 @@ def _pooled(logits: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
     return top + torch.log(sums / torch.tensor(lengths, dtype=logits.dtype).unsqueeze(1))
 
 
-def fit_salience(examples: Sequence[Example], vectors: Sequence[Vectors], head: nn.Module) -> nn.Module:
-    """The salience head, trained from where it is on the rows that have key sentences, if any has."""
+def fit_salience(
+    examples: Sequence[Example], vectors: Sequence[Vectors], head: nn.Module, steps: int = _SALIENCE_STEPS,
+    rate: float = _SALIENCE_RATE,
+) -> nn.Module:
+    """The salience head, trained from where it is on the rows that have key sentences, if any has.
+
+    Binary cross-entropy says how likely a sentence is key; beside it a softmax over the document's sentences ranks them (Cao et
+    al. 2007, "Learning to rank: from pairwise approach to listwise approach"), since a summary takes the first few.
+    """
     head.eval()
     chosen = [(e, one) for e, one in zip(examples, vectors) if e.salience is not None and len(e.salience)]
     if not chosen:
         return head
     inputs = torch.cat([_with_features(e, torch.from_numpy(one.rows[one.titles :])) for e, one in chosen])
     target = torch.from_numpy(np.concatenate([e.salience for e, _ in chosen]))
-    counts = torch.cat([torch.full((len(e.salience),), e.weight / len(e.salience)) for e, _ in chosen])
-    optimizer = torch.optim.AdamW(head.parameters(), lr=_SALIENCE_RATE, weight_decay=_SALIENCE_DECAY)
-    for _ in range(_SALIENCE_STEPS):
+    lengths = torch.tensor([len(e.salience) for e, _ in chosen])
+    owners, weights = torch.repeat_interleave(lengths), torch.tensor([e.weight for e, _ in chosen], dtype=torch.float32)
+    counts = (weights / lengths)[owners]
+    marked = torch.zeros(len(chosen)).index_add(0, owners, target).clamp_min(1)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=_SALIENCE_DECAY)
+    for _ in range(steps):
         optimizer.zero_grad()
-        parts = functional.binary_cross_entropy_with_logits(head(inputs).squeeze(1), target, reduction="none")
-        ((parts * counts).sum() / counts.sum()).backward()
+        logits = head(inputs).squeeze(1)
+        parts = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        first = torch.full((len(chosen),), -torch.inf).scatter_reduce(0, owners, logits.detach(), "amax")
+        sums = torch.zeros(len(chosen)).index_add(0, owners, torch.exp(logits - first[owners]))
+        ranks = (first + torch.log(sums))[owners] - logits
+        ((parts * counts).sum() + (ranks * target * (weights / marked)[owners]).sum()).div(weights.sum()).backward()
         optimizer.step()
     return head
 
@@ -145,4 +159,5 @@ def fit_salience(examples: Sequence[Example], vectors: Sequence[Vectors], head: 
 def _with_features(example: Example, rows: torch.Tensor) -> torch.Tensor:
     """The salience head's inputs of the sentences: their own mean, and ``serving.features``."""
     hidden = rows.shape[1] // 2
-    return torch.cat([rows[:, :hidden], torch.from_numpy(example.features[1:, : len(FEATURES)])], dim=1)
+    left = sorted({piece.sentence for window in example.windows for piece in window.pieces if piece.sentence >= 0})
+    return torch.cat([rows[:, :hidden], torch.from_numpy(example.features[1:, : len(FEATURES)][left])], dim=1)
