@@ -58,6 +58,11 @@ class Window:
     token_ids: list[int]
     pieces: list[Piece]
 
+    @property
+    def sentences(self) -> list[int]:
+        """Those of which it holds tokens, in order, without the title."""
+        return sorted({piece.sentence for piece in self.pieces} - {TITLE})
+
 
 def split_windows(document: Document, tokenizer: Tokenizer, config: WindowConfig) -> list[Window]:
     """Cut a document into windows at sentence ends; every token of every sentence is in exactly one window."""

@@ -214,7 +214,7 @@ def trim(example: Example, windows: int, seed: int) -> Example:
     if len(example.windows) <= windows:
         return example
     rng = random.Random(f"{seed}-{example.row.text}")
-    sentences = [sorted({p.sentence for p in window.pieces if p.sentence >= 0}) for window in example.windows]
+    sentences = [window.sentences for window in example.windows]
     proofs = np.zeros((len(sentences), 0)) if example.evidence is None else np.stack(
         [example.evidence[inside].sum(axis=0) for inside in sentences]
     )

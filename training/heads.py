@@ -148,9 +148,8 @@ def fit_salience(
         optimizer.zero_grad()
         logits = head(inputs).squeeze(1)
         parts = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        first = torch.full((len(chosen),), -torch.inf).scatter_reduce(0, owners, logits.detach(), "amax")
-        sums = torch.zeros(len(chosen)).index_add(0, owners, torch.exp(logits - first[owners]))
-        ranks = (first + torch.log(sums))[owners] - logits
+        sums = _pooled(logits.unsqueeze(1), lengths.tolist()).squeeze(1) + torch.log(lengths)
+        ranks = sums[owners] - logits
         ((parts * counts).sum() + (ranks * target * (weights / marked)[owners]).sum()).div(weights.sum()).backward()
         optimizer.step()
     return head
@@ -159,5 +158,5 @@ def fit_salience(
 def _with_features(example: Example, rows: torch.Tensor) -> torch.Tensor:
     """The salience head's inputs of the sentences: their own mean, and ``serving.features``."""
     hidden = rows.shape[1] // 2
-    left = sorted({piece.sentence for window in example.windows for piece in window.pieces if piece.sentence >= 0})
+    left = sorted({sentence for window in example.windows for sentence in window.sentences})
     return torch.cat([rows[:, :hidden], torch.from_numpy(example.features[1:, : len(FEATURES)][left])], dim=1)

@@ -25,8 +25,7 @@ def proof_windows(example: Example) -> list[Example]:
         return []
     found = []
     for window in example.windows:
-        inside = sorted({piece.sentence for piece in window.pieces if piece.sentence >= 0})
-        topics = example.evidence[inside].any(axis=0).astype(np.float32)
+        topics = example.evidence[window.sentences].any(axis=0).astype(np.float32)
         if topics.any():
             found.append(replace(example, windows=[window], topics=topics, evidence=None, salience=None, lesson=None))
     return found
