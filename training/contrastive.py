@@ -23,7 +23,8 @@ from training.proofs import proof_windows
 from training.vectors import Body, window_means
 
 _BATCH, _WINDOWS = 32, 1  # documents, and windows of each
-_EPOCHS, _STEPS = 10, (20, 80)  # so many epochs, within bounds of steps; the upper one for a window of each document
+_EPOCHS, _STEPS = 10, (20, 80)  # so many epochs, within bounds of steps; the upper one for a window of so many tokens of each
+_TOKENS = 128  # document: of shorter ones more are read in that time (titles, 128 a topic: accuracy 0.858 -> 0.862)
 _RATE, _DECAY, _TEMPERATURE = 1e-4, 0.8, 0.05
 
 
@@ -35,7 +36,8 @@ def tune(body: Body, examples: Sequence[Example], seed: int) -> None:
         return
     body.keep(learned)
     per_epoch = -(-len(learned) // _BATCH)
-    most = _STEPS[1] * len(learned) // len(labelled)
+    read = max(sum(part.tokens for part in learned), 1) / len(learned)
+    most = int(_STEPS[1] * len(learned) / len(labelled) * _TOKENS / read)
     steps = min(max(per_epoch * _EPOCHS, _STEPS[0]), most)
     parameters = [p for p in body.encoder.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(layer_groups(body.encoder, _RATE, _DECAY), weight_decay=0.01)
