@@ -114,10 +114,10 @@ class Bench:
                 single_label=False, freeze=FROZEN, layer_decay=settings.get("layer_decay", LAYER_DECAY), checkpoint_every=10**9,
             )
             loop = trick.loop(network, tokenizer.pad_token_id, config, self.accelerator, Path(folder))
-            loop.frozen = kept[0] if kept else Kept(loop.frozen)
-            kept[:] = [loop.frozen]
+            loop.passes.frozen = kept[0] if kept else Kept(loop.passes.frozen)
+            kept[:] = [loop.passes.frozen]
             loop.run(train_set, dev_set, lambda e, p: dev_score(e, p, False), resume=False, name=name)
-            predictions = loop.predict(dev_set)
+            predictions = loop.passes.predict(dev_set)
         return self._figures(dev_set, predictions, words)
 
     def _figures(self, dev_set: list[Example], predictions: list, words: np.ndarray) -> dict[str, float]:

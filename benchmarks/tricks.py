@@ -16,6 +16,7 @@ from training import losses
 from training.examples import Example
 from training.loop import Loop
 from training.network import Network
+from training.passes import Passes
 from training.recipe import LEARNING_RATE
 
 FROZEN = 8  # layers
@@ -63,27 +64,36 @@ def pool_attention(self: Network, logits: torch.Tensor) -> torch.Tensor:
     return (torch.softmax(logits * self.log_sharpness.exp(), dim=0) * logits).sum(0)
 
 
-class AdversarialLoop(Loop):
-    """FGM (Miyato et al. 2017): each step also learns from the inputs moved against it."""
+class MovedPasses(Passes):
+    """Passes whose inputs are kept, or moved."""
 
-    radius = 1.0
+    inputs: list[torch.Tensor]
     moves: list[torch.Tensor] | None = None
 
-    def _above(self, states: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+    def above(self, states: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        """The inputs are noted where they count for a gradient."""
         states = states.float()
         if self.moves is not None:
             states = states + self.moves.pop(0)
         elif torch.is_grad_enabled():
             states.requires_grad_()
             self.inputs.append(states)
-        return super()._above(states, *rest)
+        return super().above(states, *rest)
+
+
+class AdversarialLoop(Loop):
+    """FGM (Miyato et al. 2017): each step also learns from the inputs moved against it."""
+
+    passes_type = MovedPasses
+    radius = 1.0
 
     def _losses(self, examples: list[Example]) -> torch.Tensor:
-        self.inputs: list[torch.Tensor] = []
+        passes = self.passes
+        passes.inputs = []
         (super()._losses(examples) / len(examples)).backward()
-        self.moves = [self.radius * s.grad / (s.grad.norm(dim=-1, keepdim=True) + 1e-8) for s in self.inputs]
+        passes.moves = [self.radius * s.grad / (s.grad.norm(dim=-1, keepdim=True) + 1e-8) for s in passes.inputs]
         loss = super()._losses(examples)
-        self.moves = None
+        passes.moves = None
         return loss
 
 
@@ -94,7 +104,7 @@ class TwiceDroppedLoop(Loop):
 
     def _losses(self, examples: list[Example]) -> torch.Tensor:
         with self.accelerator.autocast():
-            passes = [self._forward(examples) for _ in range(2)]
+            passes = [self.passes.outputs(examples) for _ in range(2)]
         total = torch.zeros(())
         for i, example in enumerate(examples):
             pair = [outputs[i] for outputs in passes]

@@ -10,8 +10,8 @@ from serving.reading import read
 from training.calibrate import choose_keys, choose_summary, choose_thresholds, fit_calibration
 from training.data import Row
 from training.examples import Example
-from training.loop import Prediction
 from training.metrics import expected_calibration_error
+from training.passes import Prediction
 
 
 def test_a_known_distortion_is_found() -> None:

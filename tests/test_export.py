@@ -20,8 +20,8 @@ from training.data import Row
 from training.examples import Example, make_examples
 from training.graph import to_half
 from training.lexicon import lexical_logits
-from training.loop import Prediction
 from training.network import Network, load_encoder, start_heads
+from training.passes import Passes, Prediction
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +37,10 @@ def trained(tiny_model: Path) -> tuple[Network, list[Example], list[Prediction],
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    from training.loop import Loop, LoopConfig
-
     AcceleratorState._reset_state(True)
-    config = LoopConfig(
-        epochs=1, learning_rate=1e-4, head_learning_rate=1e-4, batch_size=4, seed=0, single_label=False
-    )
-    loop = Loop(network, model.windows.pad, config, Accelerator(cpu=True, mixed_precision="bf16"), tiny_model / "unused")
+    passes = Passes(network, model.windows.pad, Accelerator(cpu=True, mixed_precision="bf16"))
     table = np.load(tiny_model / "lexicon.npy"), np.asarray(model.config["lexicon"]["bias"])
-    return network, examples, loop.predict(examples, exact=True), lexical_logits(table, examples)
+    return network, examples, passes.predict(examples, exact=True), lexical_logits(table, examples)
 
 
 def test_the_graph_is_the_network(tiny_model: Path, trained: tuple) -> None:

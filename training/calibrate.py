@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from serving.analysis import choose_sentences, sentence_budget
 from serving.calibration import Calibration, sigmoid
 from training.examples import Example
-from training.loop import Prediction
 from training.metrics import key_sentence_f1
+from training.passes import Prediction
 from training.rouge import rouge_1_2
 
 _OFFSET_PENALTY = 2.0  # keeps the offsets of scarce topics near the common one

@@ -22,8 +22,9 @@ from training.contrastive import tune
 from training.examples import Example, trim
 from training.heads import Heads, fit_salience, fit_topics, pooled_logits
 from training.lexicon import fit_lexicon, lexical_logits
-from training.loop import Loop, LoopConfig, Prediction
+from training.loop import Loop, LoopConfig
 from training.network import Network, start_heads
+from training.passes import Prediction
 from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE, default_batch_size, default_epochs
 from training.selftraining import ROUNDS, judged
 from training.vectors import Body, Vectors

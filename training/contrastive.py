@@ -19,6 +19,7 @@ from serving.windows import collate
 from training.devices import fastest_attention
 from training.examples import Example, flat_windows, trim
 from training.network import layer_groups
+from training.passes import SHAPE_STEP
 from training.proofs import proof_windows
 from training.vectors import Body, window_means
 
@@ -61,7 +62,7 @@ def tune(body: Body, examples: Sequence[Example], seed: int) -> None:
 def _embed(body: Body, examples: Sequence[Example]) -> torch.Tensor:
     """A vector of length 1 for each document: [documents, H]."""
     flat = list(flat_windows(examples))
-    batch = collate(flat, [example.features for example in examples], body.pad, 16)
+    batch = collate(flat, [example.features for example in examples], body.pad, SHAPE_STEP)
     ids, mask = (torch.from_numpy(array).to(body.accelerator.device) for array in (batch.input_ids, batch.attention_mask))
     means = window_means(body.states([window for _, window in flat], ids, mask), mask)
     owners = torch.tensor([position for position, _ in flat], device=means.device)

@@ -21,8 +21,8 @@ from serving.windows import WindowConfig
 from training.data import Topic
 from training.examples import Example
 from training.graph import save_graph
-from training.loop import Prediction
 from training.network import Network
+from training.passes import Prediction
 
 _MAX_GAP = 0.002  # in f32 between graph and network; about 0.00001 is usual
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from training.finish import Held, Outcome
 from training.folds import make_folds
 from training.graph import to_half
 from training.lexicon import lexical_logits
-from training.loop import Loop, LoopConfig
 from training.network import Network
+from training.passes import Passes
 
 RECIPES = ("linear", "contrastive", "full")
 FEW = 2_000  # rows; with more, --recipe auto is full without asking
@@ -132,11 +131,12 @@ def _outcome(
     dev: Sequence[Example], notes: dict[str, Any],
 ) -> Outcome:
     """What the network, as it is stored, says of the documents that are checked, and of the dev part if there is one."""
-    loop = Loop(network, material.body.pad, LoopConfig(1, 1.0, 1.0, 1, 0, False), material.body.accelerator, Path())
+    accelerator = material.body.accelerator
+    passes = Passes(network.to(accelerator.device), material.body.pad, accelerator)
     part = dev or examples
-    before = loop.predict(part[:_CHECKED], exact=True)
+    before = passes.predict(part[:_CHECKED], exact=True)
     to_half(network)
-    predictions = loop.predict(dev or part[:_CHECKED], exact=True)
+    predictions = passes.predict(dev or part[:_CHECKED], exact=True)
     exact = Held(part, predictions, lexical_logits(words, part))
     held = exact if dev else Held(examples, best.held.predictions, best.held.lexical)
     return Outcome(network, words, held, exact.first(_CHECKED), before, notes)

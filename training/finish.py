@@ -18,8 +18,8 @@ from training.data import Topic
 from training.evaluate import evaluate, print_table
 from training.examples import Example
 from training.judge import Judged, figures
-from training.loop import Prediction
 from training.network import Network
+from training.passes import Prediction
 
 CHECKED = 100  # dev documents on which the exported graph is compared
 

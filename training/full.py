@@ -24,8 +24,9 @@ from training.finish import CHECKED, Held, Outcome
 from training.graph import to_half
 from training.heads import fit_salience
 from training.lexicon import fit_lexicon, lexical_logits
-from training.loop import Loop, LoopConfig, Prediction
+from training.loop import Loop, LoopConfig
 from training.network import Network
+from training.passes import Prediction
 from training.recipe import HEAD_FACTOR, default_batch_size, default_epochs
 from training.teacher import teach
 from training.vectors import Body
@@ -90,9 +91,9 @@ def train_full(
         name=_fingerprint(parts, ids, (settings, windows, config.max_windows, depends)),
     )
     _refit_salience(loop, [*parts.train, *parts.weak], windows.pad, config.seed)
-    before = loop.predict(parts.dev[:CHECKED], exact=True)
+    before = loop.passes.predict(parts.dev[:CHECKED], exact=True)
     to_half(loop.raw)
-    predictions = loop.predict(parts.dev, exact=True)
+    predictions = loop.passes.predict(parts.dev, exact=True)
     special = windows.cls, windows.sep, windows.pad
     labelled, vocabulary = [*parts.train, *parts.weak], network.encoder.config.vocab_size
     wanted = config.lexicon and accelerator.is_main_process

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from serving.features import FEATURES
 from training.examples import Example
-from training.loop import Prediction
 from training.network import Network
+from training.passes import Prediction
 from training.proofs import proof_weights
 from training.vectors import Vectors
 

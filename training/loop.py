@@ -10,28 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
-from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 from transformers import get_linear_schedule_with_warmup
 
-from serving.windows import collate, plan_batches
 from training.checkpoints import Checkpoints
 from training.devices import fastest_attention
 from training.examples import Example, epoch_batches, flat_windows
 from training.frozen import FrozenStates, split_encoder
 from training.losses import document_loss
-from training.network import Network, layer_groups, merge_pieces
+from training.network import Network, layer_groups
+from training.passes import MAX_FORWARD_TOKENS, MAX_KEPT_TOKENS, Passes, Prediction
 from training.weights import AVERAGED, EpochWeights
-
-_SHAPE_STEP = 16  # windows are padded to a multiple of it: on a CPU each new size compiles kernels that stay in memory
 
 
 @dataclass(frozen=True)
@@ -49,17 +45,9 @@ class LoopConfig:
     weight_decay: float = 0.01
     warmup: float = 0.1
     patience: int = 3
-    max_forward_tokens: int = 4_096
-    max_kept_tokens: int = 24_576  # beyond this many tokens a step recomputes activations instead of keeping them
+    max_forward_tokens: int = MAX_FORWARD_TOKENS
+    max_kept_tokens: int = MAX_KEPT_TOKENS
     checkpoint_every: int = 200
-
-
-@dataclass
-class Prediction:
-    """Raw network outputs of one document: ``logits`` [T] pooled, ``sentences`` [N, T + 1]."""
-
-    logits: np.ndarray
-    sentences: np.ndarray
 
 
 Score = Callable[[Sequence[Example], Sequence[Prediction]], float]
@@ -68,12 +56,14 @@ Score = Callable[[Sequence[Example], Sequence[Prediction]], float]
 class Loop:
     """Trains a network; ``run`` leaves the best weights in it."""
 
+    passes_type = Passes
+
     def __init__(
         self, network: Network, pad: int, config: LoopConfig, accelerator: Accelerator, folder: Path,
         frozen: FrozenStates | None = None,
     ) -> None:
         """``frozen`` are states that outlive this run: of the encoder's bottom layers, as many as ``config.freeze``."""
-        self.config, self.pad, self.accelerator = config, pad, accelerator
+        self.config, self.accelerator = config, accelerator
         self.checkpoints, self.weights = Checkpoints(folder, accelerator), EpochWeights(folder)
         heads = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
         groups = [*layer_groups(network.encoder, config.learning_rate, config.layer_decay)]
@@ -84,11 +74,12 @@ class Loop:
         # Without the autocast that Accelerate puts into ``forward``: exports and exact predictions would be cast too.
         self.network = accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         self.optimizer = accelerator.prepare_optimizer(optimizer)
-        self.frozen, self.shared = frozen, frozen is not None
+        self.passes = self.passes_type(self.network, pad, accelerator, config.max_forward_tokens, config.max_kept_tokens)
+        self.shared = frozen is not None
         if config.freeze:
-            bottom, self.top = split_encoder(self.network.encoder, config.freeze)
+            bottom, top = split_encoder(self.network.encoder, config.freeze)
             hidden = network.encoder.config.hidden_size
-            self.frozen = frozen or FrozenStates(bottom, hidden, pad, accelerator.device, accelerator.autocast)
+            self.passes.go_on_from(frozen or FrozenStates(bottom, hidden, pad, accelerator.device, accelerator.autocast), top)
 
     def run(self, train: Sequence[Example], dev: Sequence[Example], score: Score, *, resume: bool, name: str) -> dict:
         """Train until the dev score has not risen for ``patience`` epochs. Returns the history."""
@@ -104,7 +95,7 @@ class Loop:
         with self._fast([*train, *dev]):
             while state["epoch"] < config.epochs and state["epoch"] - state["best_epoch"] <= config.patience:
                 steps = self._epoch(train, state)
-                epoch, loss, predictions = state["epoch"], state["loss"] / steps, self.predict(dev)
+                epoch, loss, predictions = state["epoch"], state["loss"] / steps, self.passes.predict(dev)
                 if not all(np.isfinite(p.sentences).all() for p in predictions):
                     raise ValueError(f"the network's scores are not finite after epoch {epoch + 1}; try a lower --learning-rate")
                 value = score(dev, predictions)
@@ -129,7 +120,7 @@ class Loop:
         with self._fast([*train, *held]):
             for epoch in range(epochs):
                 self._epoch(train, {"epoch": epoch, "step": 0, "loss": 0.0, "best": -1.0, "best_epoch": -1})
-                found.append(self.predict(held))
+                found.append(self.passes.predict(held))
         return found
 
     def _plan(self, train: Sequence[Example]) -> None:
@@ -144,12 +135,13 @@ class Loop:
         """With the frozen layers' outputs at hand, and the attention that trains fastest here."""
         acc, encoder = self.accelerator, self.raw.encoder
         windows = [window for _, window in flat_windows(examples)]
-        if self.frozen is not None:
-            self.frozen.keep(windows, self.config.max_forward_tokens, acc.is_main_process)
+        frozen = self.passes.frozen
+        if frozen is not None:
+            frozen.keep(windows, self.config.max_forward_tokens, acc.is_main_process)
         with fastest_attention(encoder, acc.device, max(len(window.token_ids) for window in windows)):
             yield
-        if self.frozen is not None and not self.shared:
-            self.frozen.forget()
+        if frozen is not None and not self.shared:
+            frozen.forget()
 
     def _epoch(self, train: Sequence[Example], state: dict) -> int:
         """The steps of an epoch that are left; returns how many an epoch has."""
@@ -181,7 +173,7 @@ class Loop:
         for count in range(2, min(AVERAGED, state["epoch"]) + 1):
             mean = self.weights.mean(state["epoch"] - 1, count)
             self.raw.load_state_dict(mean)
-            value = score(dev, self.predict(dev))
+            value = score(dev, self.passes.predict(dev))
             self.accelerator.print(f"mean of the last {count} epochs: dev score {value:.4f}")
             if value > state["best"]:
                 state.update(best=value, averaged=count)
@@ -205,7 +197,7 @@ class Loop:
     def _losses(self, examples: Sequence[Example]) -> torch.Tensor:
         """The sum of the documents' losses."""
         with self.accelerator.autocast():
-            outputs = self._forward(examples)
+            outputs = self.passes.outputs(examples)
         return torch.stack([document_loss(e, *output, self.config.single_label) for e, output in zip(examples, outputs)]).sum()
 
     def _sum_over_processes(self, loss: torch.Tensor) -> torch.Tensor:
@@ -217,51 +209,3 @@ class Loop:
         for parameter, part in zip(parameters, flat[1:].split([p.numel() for p in parameters])):
             parameter.grad = part.view_as(parameter).clone()
         return flat[0]
-
-    def _above(self, states: torch.Tensor, mask: torch.Tensor, piece_mask: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """What ``Network.forward`` gives, from the states of the frozen layers on."""
-        top = self.top(inputs_embeds=states.float(), attention_mask=mask).last_hidden_state
-        return self.network.heads(top, mask, piece_mask, features)
-
-    def _forward(self, examples: Sequence[Example], exact: bool = False) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """For each document: pooled logits [T], and the scores of its sentences [N, T + 1]."""
-        flat = list(flat_windows(examples))
-        recompute = torch.is_grad_enabled() and sum(len(w.token_ids) for _, w in flat) > self.config.max_kept_tokens
-        features = [example.features for example in examples]
-        pieces, owners = [], []
-        for group in plan_batches([window for _, window in flat], self.config.max_forward_tokens):
-            batch = collate([flat[i] for i in group], features, self.pad, _SHAPE_STEP)
-            arrays = (batch.input_ids, batch.attention_mask, batch.piece_mask, batch.features)
-            ids, *tensors = (torch.from_numpy(array).to(self.accelerator.device) for array in arrays)
-            network: Callable[..., torch.Tensor] = self.network
-            if self.frozen is not None and not exact:
-                ids, network = self.frozen.of([flat[i][1] for i in group], ids.shape[1]), self._above
-            scores = checkpoint(network, ids, *tensors, use_reentrant=False) if recompute else network(ids, *tensors)
-            rows, columns = [o[0] for o in batch.owners], [o[1] for o in batch.owners]
-            pieces.append(scores[rows, columns].float())
-            owners.extend((o[2], o[3]) for o in batch.owners)
-        merged = merge_pieces(torch.cat(pieces), owners)
-        outputs = []
-        for position in range(len(examples)):
-            title, sentences = merged[position]
-            outputs.append((self.raw.pool(torch.cat([title, sentences])[:, :-1]), sentences))
-        return outputs
-
-    @torch.no_grad()
-    def predict(self, examples: Sequence[Example], exact: bool = False) -> list[Prediction]:
-        """Outputs for all examples, on every process; ``exact`` in f32 whatever arithmetic training uses."""
-        self.network.eval()
-        acc = self.accelerator
-        mine = list(range(acc.process_index, len(examples), acc.num_processes))
-        mine.sort(key=lambda i: examples[i].tokens)
-        found: list[tuple[int, Prediction]] = []
-        for start in range(0, len(mine), 32):
-            part = mine[start : start + 32]
-            with nullcontext() if exact else acc.autocast():
-                outputs = self._forward([examples[i] for i in part], exact)
-            found.extend(
-                (i, Prediction(logits.cpu().numpy(), sentences.cpu().numpy())) for i, (logits, sentences) in zip(part, outputs)
-            )
-        if acc.num_processes > 1:
-            found = gather_object(found)
-        return [prediction for _, prediction in sorted(found, key=lambda pair: pair[0])]

@@ -80,6 +80,7 @@ WEAK_WEIGHT = 0.3
 def main(**options: Any) -> None:
     """Command line."""
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+    warnings.filterwarnings("ignore", message="Initializing zero-element tensors")  # of rows without topics
     try:
         train(**options)
     except DataError as error:

@@ -14,10 +14,9 @@ from serving.windows import Window, collate, plan_batches
 from training.examples import Example, flat_windows
 from training.frozen import FrozenStates, split_encoder
 from training.network import merge_pieces
+from training.passes import MAX_FORWARD_TOKENS, SHAPE_STEP
 
-_SHAPE_STEP = 16  # as in loop.py
 _GROUP = 64  # documents at a time
-_MAX_TOKENS = 4_096
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Body:
     def keep(self, examples: Sequence[Example]) -> None:
         """Compute the frozen layers of these documents now."""
         if self.frozen is not None:
-            self.frozen.keep([w for _, w in flat_windows(examples)], _MAX_TOKENS, self.accelerator.is_main_process)
+            self.frozen.keep([w for _, w in flat_windows(examples)], MAX_FORWARD_TOKENS, self.accelerator.is_main_process)
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -74,8 +73,8 @@ class Body:
     def _vectors(self, examples: Sequence[Example]) -> list[Vectors]:
         flat, features = list(flat_windows(examples)), [example.features for example in examples]
         pieces, owners = [], []
-        for group in plan_batches([window for _, window in flat], _MAX_TOKENS):
-            batch = collate([flat[i] for i in group], features, self.pad, _SHAPE_STEP)
+        for group in plan_batches([window for _, window in flat], MAX_FORWARD_TOKENS):
+            batch = collate([flat[i] for i in group], features, self.pad, SHAPE_STEP)
             arrays = (batch.input_ids, batch.attention_mask, batch.piece_mask)
             ids, mask, piece_mask = (torch.from_numpy(array).to(self.accelerator.device) for array in arrays)
             states = self.states([flat[i][1] for i in group], ids, mask)
