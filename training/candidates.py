@@ -31,6 +31,7 @@ from training.vectors import Body, Vectors
 
 _PENALTIES = (0.1, 0.3, 1.0, 3.0)  # of linear heads; the best of 0.01 to 10 was always among them
 _SELF_PENALTY = 3.0
+SELF_TRAINING = "self-training"  # the setting of linear heads that learn from documents without labels, too
 _CHOICES = 5  # numbers of epochs that are compared
 _WINDOWS = 4  # of each document, to learn from by ``full``: what a table of many rows learns from too
 
@@ -114,14 +115,14 @@ class Linear:
             found[f"penalty {penalty:g}"] = Verdict(heads.predict(held, others), words)
         if self.material.bare and self.material.topics:
             *topics, taught = self._self_taught(learned, own)
-            found["self-training"] = Verdict(Heads(*topics, salience).predict(held, others), lexical_logits(taught, held))
+            found[SELF_TRAINING] = Verdict(Heads(*topics, salience).predict(held, others), lexical_logits(taught, held))
         return found
 
     def fit(self, learned: Sequence[Example], setting: str) -> tuple[Network, Words | None]:
         """The network with the heads in it, and the lexicon."""
         self._prepare(learned)
         own = self._vectors(learned)
-        if setting == "self-training":
+        if setting == SELF_TRAINING:
             *topics, words = self._self_taught(learned, own)
         else:
             topics, words = self._topics(learned, own, float(setting.split()[1])), self.material.words(learned)

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from training import calibrate
-from training.candidates import Contrastive, Full, Linear, Material, Recipe, Verdict, Words
+from training.candidates import SELF_TRAINING, Contrastive, Full, Linear, Material, Recipe, Verdict, Words
 from training.examples import Example, Parts, trim
 from training.finish import Held, Outcome
 from training.folds import make_folds
@@ -85,7 +85,7 @@ def train_few(
     known = bool(set(material.old) & set(material.ids))
     for name in candidates(wanted, len(examples), tokens, known, bool(material.bare)):
         recipe = _MADE[name](material)
-        best = max(_trials(recipe, examples, weak, folds, material.single_label), key=lambda choice: choice.mean)
+        best = best_of(_trials(recipe, examples, weak, folds, material.single_label))
         scores = " ".join(f"{score:.3f}" for score in best.folds)
         say(f"recipe {name} ({best.setting}): {best.mean:.3f} (folds {scores})")
         choices.append(best)
@@ -170,6 +170,21 @@ def _trials(
             held = _together([part[setting] for part in parts], folds)
             found.append(Choice(recipe, setting, fold_scores(examples, held, folds, single_label), held))
     return found
+
+
+def best_of(choices: Sequence[Choice]) -> Choice:
+    """The setting with the best mean; self-training also where that is ahead by less than its standard error over the folds.
+
+    The best of four penalties is at times ahead by luck: for one of three draws of titles, 128 a topic, a penalty was chosen that
+    was right in 0.008 fewer of other titles. Where self-training harms, it is far behind (average precision 0.848 for 0.882 on
+    the desk's own topics, 32 a topic).
+    """
+    best = max(choices, key=lambda choice: choice.mean)
+    for choice in choices:
+        ahead = np.subtract(best.folds, choice.folds)
+        if choice.setting == SELF_TRAINING and len(ahead) > 1 and ahead.mean() <= ahead.std(ddof=1) / len(ahead) ** 0.5:
+            return choice
+    return best
 
 
 def _together(parts: Sequence[Verdict], folds: Sequence[Sequence[int]]) -> Verdict:
