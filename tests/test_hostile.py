@@ -49,9 +49,11 @@ def of(name: str, member: str) -> bool:
 def test_each_is_a_line_and_its_good_documents_go_through(outcome: dict[str, list], name: str) -> None:
     _, documents, reasons = HOSTILE[name]
     found = [row["reason"] for row in outcome["errors"] if of(name, row["member"])]
-    overlapped = [reason for reason in found if "Overlapped entries" in reason]  # refused by some patch levels of Python alone
-    assert sum(of(name, row["member"]) for row in outcome["rows"]) + len(overlapped) == documents
-    found = [reason for reason in found if reason not in overlapped]
+    if name == "bomb.zip":  # its entries are all one: some patch levels of Python refuse them before our limit does
+        overlapped = [reason for reason in found if "Overlapped entries" in reason]
+        documents, found = documents - len(overlapped), [reason for reason in found if reason not in overlapped]
+        assert documents >= 1
+    assert sum(of(name, row["member"]) for row in outcome["rows"]) == documents
     assert len(found) == len(reasons), found
     for reason in reasons:
         match = next((stated for stated in found if reason in stated), None)
