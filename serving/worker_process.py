@@ -10,6 +10,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -35,11 +36,13 @@ def interrupts_blocked() -> Iterator[None]:
     """A process inherits this, so that Ctrl-C at a terminal is the parent's to deal with, also while the child starts.
 
     The parent deals with it afterwards: a child that has not been told what to do would complain. Another of its threads
-    may take the signal although this one blocks it, so the handler waits too.
+    may take the signal although this one blocks it, so the handler waits too. ``multiprocessing``'s resource tracker unblocks
+    the signal when it starts, which it else would between here and the first process: it is started before.
     """
     if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():  # or Windows
         yield
         return
+    resource_tracker.ensure_running()
     came: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -116,6 +119,24 @@ def test_large_parts_do_not_stop_up_the_pipe() -> None:
     long = [Part(Key(0, number), [Item("x" * 3_000_000, "1")]) for number in range(6)]
     with Workers(1, Double, ()) as pool:
         assert len(list(pool.run(long, zero))) == 6
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="asks the kernel which signals are blocked")
+def test_the_first_process_starts_with_interrupts_blocked() -> None:
+    """As in a fresh interpreter: the first start also starts ``multiprocessing``'s resource tracker."""
+    program = """
+import multiprocessing, pathlib, sys, time
+from serving.worker_process import interrupts_blocked
+process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+with interrupts_blocked():
+    process.start()
+print(*(pathlib.Path(f"/proc/{number}/status").read_text() for number in (process.pid, "self")), sep="=====")
+process.kill()
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    masks = [line.split()[1] for line in run.stdout.splitlines() if line.startswith("SigBlk:")]
+    bit = 1 << signal.SIGINT - 1
+    assert [bool(int(mask, 16) & bit) for mask in masks] == [True, False], "the process, and its parent afterwards"
 
 
 def test_what_is_no_documents_fault_ends_the_run() -> None:
