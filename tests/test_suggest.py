@@ -83,6 +83,13 @@ def test_topics_that_lack_examples_come_first() -> None:
     assert [c[:2] for c in choose(directions(0, 3), scores, [0.5, 0.5], 2, positives=[30, 0])] == [(1, 1), (0, 0)]
 
 
+def test_of_a_topic_without_an_example_the_likeliest_come_first() -> None:
+    scores = np.array([[0.5, 0.1], [0.9, 0.1], [0.1, 0.5], [0.1, 0.7]])
+    kinds = directions(0, 1, 2, 3)
+    assert [c[:2] for c in choose(kinds, scores, [0.5, 0.5], 4, positives=[0, 9])] == [(1, 0), (0, 0), (2, 1), (3, 1)]
+    assert choose(kinds[:2], scores[:2, :1], [0.5], 1, positives=[9])[0].document == 0, "doubt, once there are some"
+
+
 def test_no_more_than_there_are() -> None:
     assert len(choose(directions(0, 1), np.array([[0.2], [0.3]]), [0.5], 9)) == 2
     assert choose(np.zeros((0, 2)), np.zeros((0, 1)), [0.5], 3) == []

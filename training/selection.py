@@ -32,7 +32,8 @@ def choose(
     """At most ``count`` documents, the most worth first: one of each cluster of the documents most worth a label.
 
     A label's worth is the model's doubt (uncertainty sampling, Lewis and Gale 1994), the more the fewer examples the topic
-    has, and less where the document is like one that is labelled. The most worth alone would be the same case many times, or
+    has, and less where the document is like one that is labelled. For a topic that has none the likeliest document is worth most,
+    not the most doubtful: of those many would be none. The most worth alone would be the same case many times, or
     odd ones out; so candidates are clustered by k-means, weighted by worth, and the one nearest to each centre is taken
     (Zhdanov 2019, "Diverse mini-batch active learning").
 
@@ -42,12 +43,14 @@ def choose(
         thresholds: of the topics; None where a document has exactly one topic.
         count: documents.
         labelled: [n, hidden], places of documents that are labelled.
-        positives: of the topics, how many of these have it.
+        positives: of the topics, how many of these have it, where that is known.
     """
     if not len(places):
         return []
-    have = np.zeros(scores.shape[1]) if positives is None else np.asarray(positives, dtype=float)
-    wanted = doubts(scores, thresholds) / (_PRIOR + have)
+    wanted = doubts(scores, thresholds)
+    if positives is not None:
+        have = np.asarray(positives, dtype=float)
+        wanted = np.where(have > 0, wanted, scores) / (_PRIOR + have)
     worth = wanted.max(axis=1) * _novelty(places, labelled)
     share = _CANDIDATES_AT_FIRST if labelled is None or not len(labelled) else _CANDIDATES
     candidates = np.argsort(-worth, kind="stable")[: share * count]

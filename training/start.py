@@ -164,7 +164,9 @@ def _write_sheet(
 ) -> None:
     model = Model.load(output / "model", threads=os.cpu_count() or 1)
     scores = score_all(model, pool.documents)
-    choices = choose(places, topic_scores(scores, len(model.topics)), thresholds_of(model), count)
+    choices = choose(
+        places, topic_scores(scores, len(model.topics)), thresholds_of(model), count, positives=[0] * len(model.topics)
+    )
     taken = {choice.document for choice in likest}
     choices = [*likest, *(choice for choice in choices if choice.document not in taken)][:count]
     write_sheet(output / "label.jsonl", model, pool.documents, scores, choices, topics)

@@ -3,8 +3,9 @@
     python -m training.suggest --model DIR --archive INPUT… [--labelled FILE]… [--count N] --output FILE.jsonl
 
 Chosen are documents that the model is unsure of (near a topic's threshold), unlike those of the labelled files and unlike each
-other, first for topics that lack examples; reprints, of labelled documents too, are left out. Writes a sheet as
-training.start does: FILE.jsonl (rows, also for the page), FILE-studio.json and FILE-studio.xml (Label Studio).
+other, first for topics that lack examples, and for a topic without any those that the model thinks likeliest; reprints, of
+labelled documents too, are left out. Writes a sheet as training.start does: FILE.jsonl (rows, also for the page),
+FILE-studio.json and FILE-studio.xml (Label Studio).
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def main(
         choices = choose(
             middle.place(vectors), topic_scores(scores, len(model.topics)), thresholds_of(model), count,
             middle.place(space.vectors(list(documents.values()))) if documents else None,
-            [positives[topic.id] for topic in model.topics],
+            [positives[topic.id] for topic in model.topics] if rows else None,
         )
         topics = [Topic(topic.id, topic.name, topic.description) for topic in model.topics]
         files = write_sheet(output, model, pool.documents, scores, choices, topics)
