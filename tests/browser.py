@@ -115,12 +115,13 @@ class Browser:
         self.idle()
 
     def download(self, selector: str, name: str) -> Path:
-        """Click, and wait for the file."""
+        """Click, and wait for the file: Chromium may first make an empty one, which the finished one replaces."""
         file = self.downloads / name
         file.unlink(missing_ok=True)
         self.click(selector)
         deadline = time.monotonic() + SECONDS
-        while not file.exists() and time.monotonic() < deadline:
+        while not (file.exists() and file.stat().st_size):
+            assert time.monotonic() < deadline, f"{name} was not downloaded within {SECONDS} s"
             time.sleep(0.05)
         return file
 
