@@ -29,7 +29,6 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from serving.document import Document
 from training.prepare import read_jsonl, write_jsonl
 
 TASKS = ("thucnews_title", "xwlb_topics_multilabel", "own")
@@ -218,16 +217,14 @@ def _run(module: str, *arguments: object) -> None:
 def zero(task: Task, seed: int) -> dict[str, Any] | None:
     """No label: the topics' names and descriptions, and 4,000 training documents as the archive."""
     try:
-        from benchmarks.zero_labels import Part, topics_of, zero_labels
+        from benchmarks.zero_labels import part_of, topics_of, zero_labels
         from training.space import Encoder
         from training.topics import read_topics
     except ImportError:
         return None
     topics = read_topics(ROOT / "training" / "data" / "topics.yaml") if task.name == "own" else topics_of(task.name)
     archive, dev = (
-        Part([Document(row["text"], title=row["title"]) for row in rows],
-             np.array([[topic.id in row["topics"] for topic in topics] for row in rows]))
-        for rows in (random.Random(seed).sample(task.train, min(4_000, len(task.train))), task.dev)
+        part_of(rows, topics) for rows in (random.Random(seed).sample(task.train, min(4_000, len(task.train))), task.dev)
     )
     figures = zero_labels(archive, dev, topics, Encoder(str(ENCODER)), task.single)
     return {"figure": float(figures["micro_f1"])}  # which is accuracy where each has one topic

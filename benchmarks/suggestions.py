@@ -27,10 +27,8 @@ from sklearn.metrics import f1_score
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.zero_labels import SINGLE, Part, load, topics_of
-from serving.document import Document
-from training.data import read_rows
-from training.prepare import DATA
+from benchmarks.zero_labels import SINGLE, Part, load, part_of, topics_of
+from training.prepare import DATA, read_jsonl
 from training.selection import choose
 from training.space import Encoder, Space
 from training.topics import Topic, read_topics
@@ -51,14 +49,15 @@ _C = 30.0  # of places of length 1; chosen on random documents
 @click.option("--seeds", default=3, show_default=True, help="Each draws two thirds of the pool.")
 def main(bench: Path, data: Path | None, tasks: tuple[str, ...], cache: Path | None, pool: int, dev: int, seeds: int) -> None:
     """Command line."""
+    if OWN in tasks and not data:
+        raise click.UsageError("--task own asks for --data")
     encoder = Encoder(str(ROOT / "models" / "encoder"))
     for task in tasks or (*SINGLE, *([OWN] if data else [])):
-        if task != OWN:
-            topics, parts = topics_of(task), (load(bench, task, "train", pool, 1), load(bench, task, "dev", dev, 1))
-        elif data is None:
-            raise click.UsageError("--task own asks for --data")
+        if task == OWN and data:
+            topics = read_topics(DATA / "topics.yaml")
+            parts = _own(data, topics, pool, dev)
         else:
-            topics, parts = read_topics(DATA / "topics.yaml"), _own(data, pool, dev)
+            topics, parts = topics_of(task), (load(bench, task, "train", pool, 1), load(bench, task, "dev", dev, 1))
         vectors = [
             _vectors(encoder, part, cache and cache / f"{task}-{kind}-{len(part.documents)}.npy")
             for kind, part in zip(("pool", "dev"), parts)
@@ -68,14 +67,11 @@ def main(bench: Path, data: Path | None, tasks: tuple[str, ...], cache: Path | N
         _print(task, np.array(curves))  # [seeds, ways, steps, figures]
 
 
-def _own(data: Path, pool: int, dev: int) -> tuple[Part, Part]:
+def _own(data: Path, topics: Sequence[Topic], pool: int, dev: int) -> tuple[Part, Part]:
     """Of the training part, so many documents each."""
-    ids = [topic.id for topic in read_topics(DATA / "topics.yaml")]
-    rows = [row for row in read_rows(str(data / "train.jsonl")) if row.topics is not None]
+    rows = [row for row in read_jsonl(data / "train.jsonl") if row.get("topics") is not None]
     rows = [rows[i] for i in np.random.default_rng(1).permutation(len(rows))[: pool + dev]]
-    documents = [Document(row.text, title=row.title) for row in rows]
-    truth = np.array([[id in (row.topics or ()) for id in ids] for row in rows])
-    return Part(documents[:pool], truth[:pool]), Part(documents[pool:], truth[pool:])
+    return part_of(rows[:pool], topics), part_of(rows[pool:], topics)
 
 
 def _vectors(encoder: Encoder, part: Part, file: Path | None) -> np.ndarray:

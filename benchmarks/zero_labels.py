@@ -50,7 +50,12 @@ def load(bench: Path, task: str, part: str, count: int, seed: int) -> Part:
     """So many rows, drawn with the seed."""
     rows = pq.read_table(bench / task / f"{part}.parquet").to_pylist()
     rows = random.Random(seed).sample(rows, min(count, len(rows)))
-    truth = np.array([[topic.id in row["labels"] for topic in topics_of(task)] for row in rows])
+    return part_of([{**row, "topics": row["labels"]} for row in rows], topics_of(task))
+
+
+def part_of(rows: Sequence[dict[str, Any]], topics: Sequence[Topic]) -> Part:
+    """Rows with text, topics and, where they have one, a title."""
+    truth = np.array([[topic.id in row["topics"] for topic in topics] for row in rows])
     return Part([Document(row["text"], title=row.get("title") or "") for row in rows], truth)
 
 
