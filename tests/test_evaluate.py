@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from conftest import ROOT, make_rows, run_module
 from selectolax.lexbor import LexborHTMLParser
 from sklearn.metrics import f1_score
 
 from serving.model import Model
 from serving.reading import read
+from training.baselines import main as baselines
 from training.evaluate import main
 
 FIGURES = {
@@ -46,6 +47,26 @@ def test_table_and_figures(tiny_model: Path, tmp_path: Path) -> None:
     for i, topic in enumerate(model.topics):
         assert figures["per_topic"][topic.id]["support"] == sum(row[i] for row in truth)
         assert set(figures["per_topic"][topic.id]) == {"support", "precision", "recall", "f1", "average_precision"}
+
+
+def test_simpler_methods_on_rows_of_other_topics(tiny_model: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    """Without the model, which does not know them; what is wrong with the rows is said as everywhere."""
+    rows = [{**row, "topics": [f"my_{topic}" for topic in row["topics"]]} for row in make_rows(40)]
+    files = [tmp_path / f"{name}.jsonl" for name in ("train", "dev", "test")]
+    for file, own in (*zip(files, (rows, rows, rows)), (tmp_path / "known.jsonl", make_rows(40))):
+        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in own), "utf-8")
+
+    def run(*parts: Path) -> Result:
+        command = [x for name, part in zip(("--train", "--dev", "--test"), parts) for x in (name, str(part))]
+        command += ["--model", str(tiny_model), "--encoder", str(tiny_encoder)]
+        return CliRunner().invoke(baselines, command, env={"COLUMNS": "120"})
+
+    found = run(*files)
+    assert found.exit_code == 0 and "LinearSVC" in found.output and "(this model)" not in found.output, found.output
+    assert "knows none of these topics" in found.output
+    assert "(this model)" in run(*[tmp_path / "known.jsonl"] * 3).output
+    failed = run(files[0], files[1], tmp_path / "none.jsonl")
+    assert failed.exit_code == 2 and "no such file" in failed.output
 
 
 def test_figures_without_labels_are_null(tiny_model: Path, tmp_path: Path) -> None:

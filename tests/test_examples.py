@@ -9,7 +9,7 @@ from conftest import make_rows
 from serving.model import Model
 from serving.reading import read
 from training.data import Row
-from training.examples import epoch_batches, evidence_labels, key_labels, make_examples, split_dev, trim
+from training.examples import epoch_batches, evidence_labels, key_labels, make_examples, read_documents, split_dev, trim
 from training.network import load_encoder, window_config
 
 
@@ -66,12 +66,21 @@ def test_a_summary_marks_sentences_where_no_key_sentences_do() -> None:
 def test_split_keeps_near_duplicates_together_and_a_positive_of_every_topic() -> None:
     rows = [row(f"{'同样的开头' * 20}结尾{i}", where=str(i), topics=("a",)) for i in range(5)]
     rows += [row(f"第{i}篇文章自己的开头" * 9, where=str(100 + i), topics=("b",) if i else ("rare",)) for i in range(40)]
+    documents = read_documents(rows)
     for seed in range(30):
-        train, dev = split_dev(rows, 0.2, seed)
+        train, dev = split_dev(rows, documents, 0.2, seed)
         assert len(train) + len(dev) == len(rows) and len(dev) >= 9
         assert {topic for item in train for topic in item.topics} == {"a", "b", "rare"}
         assert sum("a" in item.topics for item in dev) in (0, 5)
-    assert split_dev(rows, 0.2, 1) == split_dev(rows, 0.2, 1) != split_dev(rows, 0.2, 2)
+    assert split_dev(rows, documents, 0.2, 1) == split_dev(rows, documents, 0.2, 1) != split_dev(rows, documents, 0.2, 2)
+
+
+def test_a_dev_part_holds_some_of_what_is_scarce() -> None:
+    """Two rows of 200 have a topic: one of them tells which epoch is best."""
+    rows = [row(f"第{i}篇文章自己的开头", where=str(i), topics=("rare",) if i < 2 else ()) for i in range(200)]
+    for seed in range(10):
+        train, dev = split_dev(rows, read_documents(rows), 0.1, seed)
+        assert sum(bool(item.topics) for item in dev) == sum(bool(item.topics) for item in train) == 1 and len(dev) == 21
 
 
 def test_batches_hold_every_document_once_and_depend_on_seed_and_epoch(tiny_encoder: Path) -> None:

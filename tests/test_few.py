@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,13 @@ from training.candidates import Linear, Material
 from training.data import Row, read_rows
 from training.devices import make_accelerator
 from training.evaluate import evaluate
-from training.examples import make_examples, trim
+from training.examples import Example, make_examples, trim
 from training.folds import make_folds
 from training.heads import Heads, fit_salience, pooled_logits
 from training.network import Network, load_encoder, window_config
+from training.selftraining import judged
+from training.shares import topic_shares
+from training.trials import Choice, best_of
 from training.vectors import Body, Vectors
 
 SMALL = ("--window", 64, "--device", "cpu")
@@ -125,23 +129,82 @@ def test_self_training_gives_weight_to_words_that_no_label_has(tiny_encoder: Pat
     assert not recipe.fit(examples(labelled), "penalty 1")[1][0][tokens, 1:].any()
 
 
+def test_the_archive_need_not_hold_topics_as_often_as_the_labels_do(tiny_encoder: Path) -> None:
+    """Half of the labels are of each topic; of the documents without labels a twentieth is of one, and two thirds of none."""
+    encoder, tokenizer, _ = load_encoder(str(tiny_encoder))
+    windows, ids = window_config(tokenizer, 64, 16), ["finance", "screening"]
+
+    def examples(texts: list[tuple[str, tuple[str, ...] | None]], last: str) -> list[Example]:
+        rows = [Row(f"{text}第{i}{last}", topics, None, None, "", "", str(i)) for i, (text, topics) in enumerate(texts)]
+        return make_examples(rows, ids, tokenizer.backend_tokenizer, windows)
+
+    learned = examples([("股权并购融资", ("finance",)), ("基因筛查染色体", ("screening",)), ("今日天气多云有雨", ())] * 8, "条。")
+    bare = examples([("股权并购融资", None)] * 3 + [("基因筛查染色体", None)] * 17 + [("今日天气多云有雨", None)] * 40, "号。")
+    body = Body(encoder, 0, windows.pad, make_accelerator("cpu"))
+    material = Material(body, windows, ids, False, 0.1, 0, True, bare, {}, [])
+    shares = topic_shares(material, learned, [], make_folds(learned, 4, 0))
+    assert shares == pytest.approx([0.05, 17 / 60])
+    logits = np.random.default_rng(0).normal(size=(60, 2))
+    taught = judged(bare, logits, None, shares, single_label=False)
+    assert np.mean([example.topics for _, example in taught], axis=0) == pytest.approx(shares)
+    assert topic_shares(material, [replace(e, topics=np.zeros(2, np.float32)) for e in learned], [], []) is None
+
+
 def test_what_cannot_go_together_is_refused(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     options = ("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m")
     refused = train(*options, "--recipe", "linear", "--epochs", 3, "--layers", 1, code=1).output
     assert "--recipe linear can't go with --epochs, --layers" in refused
+    assert "--dropout" in train(*options, "--recipe", "contrastive", "--dropout", 0.3, code=1).output
     alike = write(tmp_path / "alike.jsonl", make_rows(1) * 6)
     assert "too alike" in train("--data", alike, *options[2:], "--recipe", "linear", *SMALL, code=1).output
 
 
-def test_folds_share_the_topics_and_keep_copies_together() -> None:
+def test_folds_share_the_topics_and_keep_copies_together(tiny_encoder: Path) -> None:
+    _, tokenizer, _ = load_encoder(str(tiny_encoder))
     rows = [
         Row(f"第{i // 2}篇文章的开头各不相同", ("rare",) if i < 8 else ("common",), None, None, "", "", str(i)) for i in range(48)
     ]
-    folds = make_folds(rows, 4, 0)
+    examples = make_examples(rows, ["common", "rare"], tokenizer.backend_tokenizer, window_config(tokenizer, 64, 16))
+    folds = make_folds(examples, 4, 0)
     assert sorted(i for fold in folds for i in fold) == list(range(48))
     assert [sum(i < 8 for i in fold) for fold in folds] == [2, 2, 2, 2] and {len(fold) for fold in folds} == {12}
     assert all(i ^ 1 in fold for fold in folds for i in fold)
-    assert make_folds(rows, 4, 0) == folds != make_folds(rows, 4, 1)
+    assert make_folds(examples, 4, 0) == folds != make_folds(examples, 4, 1)
+
+
+def page(text: str) -> str:
+    """As a site wraps all of its pages."""
+    head = "<!DOCTYPE html><html lang='zh-CN'><head><meta charset='utf-8'><title>一家网站</title></head>"
+    return f"{head}<body><p>{text}</p></body></html>"
+
+
+def test_pages_that_begin_alike_are_told_apart_by_their_text(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = [{"text": page(row["text"]), "topics": row["topics"]} for row in make_rows(60)]
+    pages, weak = write(tmp_path / "pages.jsonl", rows[:30]), write(tmp_path / "weak.jsonl", rows[20:])
+    result = train("--data", pages, "--weak", weak, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--recipe", "linear",
+                   *SMALL)
+    assert "30 training, 30 weakly labelled and 0 dev documents" in result.output
+    assert "note: 10 weakly labelled rows are left out, which begin as a row with a label does" in result.output
+
+
+def test_topics_of_rows_that_one_fold_holds(tiny_encoder: Path, tmp_path: Path) -> None:
+    """What learns from the other folds knows no topic then."""
+    rows = [{"text": row["text"], "summary": row["key_sentences"][0]} for row in make_rows(20)]
+    rows[3] |= {"topics": ["finance"]}
+    data = write(tmp_path / "rows.jsonl", rows)
+    bare = write(tmp_path / "bare.jsonl", [{"text": row["text"]} for row in make_rows(9, seed=3)])
+    for more in [], ["--unlabelled", bare]:
+        result = train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--recipe", "linear", *more, *SMALL)
+        assert "model written" in result.output
+
+
+def test_folds_of_unlike_size_try_the_same_settings(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 21 rows and 49 weak ones the folds learn from 64 or 65, two batches or three, so from 12 epochs or 8."""
+    monkeypatch.setattr("training.recipe._STEPS", 24)
+    data, weak = write(tmp_path / "rows.jsonl", make_rows(21)), write(tmp_path / "weak.jsonl", make_rows(49, seed=5))
+    result = train("--data", data, "--weak", weak, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--recipe", "full",
+                   *SMALL)
+    assert "chosen: full" in result.output
 
 
 @pytest.mark.parametrize("topics", [3, 200])
@@ -195,12 +258,12 @@ def test_key_sentences_alone_make_a_model_without_topics(tiny_encoder: Path, tmp
 
 def test_self_training_is_chosen_unless_a_penalty_is_clearly_better() -> None:
     """The best of many settings is ahead by luck now and then."""
-    def choice(setting: str, *folds: float) -> few.Choice:
-        return few.Choice(None, setting, list(folds), None)
+    def choice(setting: str, *folds: float) -> Choice:
+        return Choice(None, setting, list(folds), None)
 
     taught = choice("self-training", 0.85, 0.86, 0.87, 0.86)
-    assert few.best_of([choice("penalty 1", 0.84, 0.85, 0.86, 0.87), taught]) is taught
-    assert few.best_of([choice("penalty 1", 0.86, 0.85, 0.89, 0.85), taught]) is taught  # by 0.0025, give or take 0.0075
+    assert best_of([choice("penalty 1", 0.84, 0.85, 0.86, 0.87), taught]) is taught
+    assert best_of([choice("penalty 1", 0.86, 0.85, 0.89, 0.85), taught]) is taught  # by 0.0025, give or take 0.0075
     better = choice("penalty 0.3", 0.87, 0.88, 0.88, 0.88)
-    assert few.best_of([choice("penalty 1", 0.84, 0.85, 0.86, 0.87), better, taught]) is better
-    assert few.best_of([choice("penalty 1", 0.9), choice("self-training", 0.8)]).setting == "penalty 1"  # one fold tells no error
+    assert best_of([choice("penalty 1", 0.84, 0.85, 0.86, 0.87), better, taught]) is better
+    assert best_of([choice("penalty 1", 0.9), choice("self-training", 0.8)]).setting == "penalty 1"  # one fold tells no error

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import AutoTokenizer
 
 from serving.features import FEATURES
 from serving.model import pool
@@ -109,6 +111,25 @@ def test_what_is_no_encoder_is_named(tiny_encoder: Path, tiny_model: Path, tmp_p
     (damaged / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ValueError, match="damaged"):
         load_encoder(str(damaged))
+
+
+def test_an_encoder_saved_in_part_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Else it would be random, or read every text as unknown pieces, and nothing would say so."""
+    weights, wrapped = load_file(tiny_encoder / "model.safetensors"), Path(shutil.copytree(tiny_encoder, tmp_path / "wrapped"))
+    save_file({f"module.{name}": tensor for name, tensor in weights.items()}, wrapped / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="its file of weights lacks .* of the encoder's, first .*; save it anew"):
+        load_encoder(str(wrapped))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in "config.json", "model.safetensors":
+        shutil.copyfile(tiny_encoder / name, alone / name)
+    with pytest.raises(ValueError, match=r"its tokenizer knows no words; save tokenizer.json \(or vocab.txt\)"):
+        load_encoder(str(alone))
+    longer = AutoTokenizer.from_pretrained(tiny_encoder)
+    longer.add_tokens(["癌变"])
+    longer.save_pretrained(shutil.copytree(tiny_encoder, tmp_path / "longer"))
+    with pytest.raises(ValueError, match="pieces, its weights only"):
+        load_encoder(str(tmp_path / "longer"))
 
 
 def test_lower_layers_learn_more_slowly(tiny_encoder: Path) -> None:

@@ -74,6 +74,11 @@ def test_output_of_the_command(data: Path, tiny_encoder: Path, tmp_path: Path) -
     model = Model.load(tmp_path / "m")
     assert [(t.id, t.name, t.description) for t in model.topics] == [("screening", "筛查", "关于筛查"), ("finance", "财务", "")]
     assert not (tmp_path / "m" / "checkpoints").exists()
+    kept = tmp_path / "kept" / "checkpoints" / "mine.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("somebody's own", "utf-8")
+    train("--data", data, "--encoder", tiny_encoder, "--output", tmp_path / "kept", "--epochs", 1, *FAST)
+    assert [path.name for path in kept.parent.iterdir()] == ["mine.txt"]
 
 
 def test_single_label(tiny_encoder: Path, tmp_path: Path) -> None:
@@ -187,11 +192,21 @@ def test_resumed_in_the_middle_of_an_epoch(extra: tuple, data: Path, tiny_encode
     refused = train("--data", other, *arguments[2:], "--output", tmp_path / "killed", "--resume", code=1)
     assert "belongs to a run with other data or settings" in refused.output and "Traceback" not in refused.output
     if not extra:
+        load = train_module.load_encoder
+        with monkeypatch.context() as patched:  # other weights under the same name
+            patched.setattr(train_module, "load_encoder", lambda source: (load(source)[0].apply(_moved), *load(source)[1:]))
+            refused = train(*arguments, "--output", tmp_path / "killed", "--resume", code=1)
+        assert "belongs to a run with other data or settings" in refused.output
         refused = train(*arguments, "--layers", 1, "--output", tmp_path / "killed", "--resume", code=1)
         assert "belongs to another network" in refused.output
     assert "resuming at epoch 2, step 3" in train(*arguments, "--output", tmp_path / "killed", "--resume").output
     assert sha256(tmp_path / "killed" / "model.safetensors") == sha256(tmp_path / "whole" / "model.safetensors")
     assert "nothing to resume from" in train(*arguments, "--output", tmp_path / "killed", "--resume").output
+
+
+def _moved(module: torch.nn.Module) -> None:
+    if isinstance(module, torch.nn.Linear):
+        module.bias.data.add_(0.5)
 
 
 def test_torchrun(tiny_encoder: Path, tmp_path: Path) -> None:

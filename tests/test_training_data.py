@@ -145,6 +145,32 @@ def test_cells_of_csv(tmp_path: Path) -> None:
     assert second.topics == () and second.key_sentences == ("丙。",)
 
 
+def test_an_empty_cell_of_topics_says_that_there_are_none(tmp_path: Path) -> None:
+    """As a file, as the folder of it, under the other name of the column, and of a sheet that only its reader can say it of."""
+    text = "text,{}\n第一篇文章。,a\n第二篇文章。,\n"
+    (tmp_path / "folder").mkdir()
+    for name in ("topics", "labels"):
+        for file in tmp_path / "rows.csv", tmp_path / "folder" / "rows.csv":
+            file.write_text(text.format(name), "utf-8")
+        for source in tmp_path / "rows.csv", tmp_path / "folder":
+            assert [row.topics for row in read_rows(str(source))] == [("a",), ()], (name, source)
+    table = pa.table({"text": ["第一篇文章。"], "topics": pa.array([None], pa.list_(pa.string())), "labels": [["a"]]})
+    pq.write_table(table, tmp_path / "both.parquet")
+    assert read_rows(str(tmp_path / "both.parquet"))[0].topics == ("a",)
+    (tmp_path / "sheet.csv").write_text("text,topics,guess\n第一篇文章。,,a\n第二篇文章。,,\n第三篇文章。,[],a\n", "utf-8")
+    reading = try_rows(str(tmp_path / "sheet.csv"))
+    assert [row.topics for row in reading.rows] == [()] and reading.unlabelled == 2
+
+
+def test_an_array_and_ids_that_are_numbers(tmp_path: Path) -> None:
+    rows = [{"text": f"第{i}篇文章。", "topics": ["a"], "id": value} for i, value in enumerate((12.0, 7, float("nan"), 1.5))]
+    assert [row.id for row in read_rows(str(write_jsonl(tmp_path / "rows.jsonl", rows)))][:2] == ["12", "7"]
+    for indent in None, 1:
+        (tmp_path / "rows.json").write_text(json.dumps(rows, indent=indent), "utf-8")
+        found = problems(tmp_path / "rows.json")
+        assert len(found) == 1 and "a line" in found[0], found
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     cut = tmp_path / "cut.jsonl.gz"
     cut.write_bytes(gzip.compress(b'{"text": "a", "topics": []}\n' * 100)[:-20])
@@ -215,6 +241,14 @@ def test_a_dev_part_must_tell_something(tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "train.jsonl", make_rows(20))
     dev = write_jsonl(tmp_path / "dev.jsonl", [{"text": "甲。", "topics": []}])
     with pytest.raises(DataError, match="no row of the dev part"):
+        load_inputs(str(data), str(dev), None, False, 0)
+
+
+def test_thresholds_need_topics_in_the_dev_part(tmp_path: Path) -> None:
+    rows = make_rows(9)
+    data = write_jsonl(tmp_path / "rows.jsonl", rows)
+    dev = write_jsonl(tmp_path / "dev.jsonl", [{"text": row["text"], "key_sentences": row["key_sentences"]} for row in rows])
+    with pytest.raises(DataError, match="no row has 'topics', by which thresholds are chosen; give it some, or leave --dev out"):
         load_inputs(str(data), str(dev), None, False, 0)
 
 

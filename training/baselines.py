@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,11 @@ from tqdm import tqdm
 from serving.analysis import sentence_budget
 from serving.calibration import sigmoid
 from serving.document import Document
+from serving.model import ModelError, read_config
 from serving.settings import ROOT
 from serving.windows import collate, normalise, plan_batches
 from training.calibrate import choose_thresholds, fit_calibration
-from training.data import Row, read_rows, topics_of
+from training.data import DataError, Row, read_rows, topics_of
 from training.evaluate import evaluate
 from training.examples import Example, flat_windows, key_labels, make_examples, read_documents
 from training.metrics import key_sentence_f1, topic_metrics
@@ -58,10 +60,33 @@ _C_LOGISTIC = (0.001, 0.003, 0.01, 0.03, 0.1)
 def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: str, json_file: Path | None) -> None:
     """Command line."""
     jieba.setLogLevel(logging.WARNING)
-    parts = [read_rows(name) for name in (train_file, dev_file, test_file)]
+    try:
+        parts = [read_rows(name) for name in (train_file, dev_file, test_file)]
+        figures = compare(parts, model, encoder)
+    except DataError as error:
+        click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
+        sys.exit(2)
+    except (ModelError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    table = Table("on " + Path(test_file).name, *_COLUMNS)
+    for name, row in figures.items():
+        table.add_row(name, *("–" if row.get(column) is None else f"{row[column]:.3f}" for column in _COLUMNS))
+    Console().print(table)
+    if json_file:
+        json_file.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def compare(parts: Sequence[Sequence[Row]], model: Path, encoder: str) -> dict[str, dict[str, Any]]:
+    """Figures by method, of the last of the three parts (train, dev, test). ``model`` is among them if its topics are theirs.
+
+    Raises:
+        ValueError: the rows have no topics to tell apart.
+    """
     documents = {where: document for rows in parts for where, document in read_documents(rows).items()}
     train, dev, test = ([row for row in rows if row.where in documents] for rows in parts)
     ids = [topic.id for topic in topics_of(train)]
+    if not all(any(row.topics for row in rows) for rows in (train, dev, test)):
+        raise ValueError("no row of the training, dev or test part has a topic; there is nothing to compare")
     figures: dict[str, dict[str, Any]] = {}
     features = _tfidf(documents, train, dev, test)
     plain, tuned = _classify(features, (train, dev, test), ids, lambda c: LinearSVC(C=c), _C_SVC)
@@ -73,14 +98,11 @@ def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: s
     )
     figures["LEAD"] = {"key_sentence_f1": _keys(test, documents, lambda document, budget: set(range(budget)))}
     figures["TextRank"] = {"key_sentence_f1": _keys(test, documents, textrank)}
-    if model.is_dir():
+    if {topic["id"] for topic in read_config(model)["topics"]}.isdisjoint(ids):
+        click.echo(f"note: {model} knows none of these topics, so it is left out; name yours with --model", err=True)
+    else:
         figures[f"{model.name} (this model)"] = evaluate(model, test, documents, progress=True)
-    table = Table("on " + Path(test_file).name, *_COLUMNS)
-    for name, row in figures.items():
-        table.add_row(name, *("–" if row.get(column) is None else f"{row[column]:.3f}" for column in _COLUMNS))
-    Console().print(table)
-    if json_file:
-        json_file.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    return figures
 
 
 def _tfidf(documents: dict[str, Document], *parts: Sequence[Row]) -> list[Any]:

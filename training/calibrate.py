@@ -24,6 +24,14 @@ _REDUNDANCY = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
 _FLOORS = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
+def stacked(
+    predictions: Sequence[Prediction], lexical: Sequence[np.ndarray | None]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Logits of network and lexicon, [documents, topics] each; of the lexicon None unless it judged all of them."""
+    words = None if any(row is None for row in lexical) else np.stack(lexical)
+    return np.stack([prediction.logits for prediction in predictions]), words
+
+
 def fit_calibration(logits: np.ndarray, lexical: np.ndarray | None, truth: np.ndarray, single_label: bool) -> Calibration:
     """Weights of network and lexicon, and an offset a topic, that minimise the log loss of [documents, topics] logits.
 

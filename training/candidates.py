@@ -30,7 +30,7 @@ from training.selftraining import ROUNDS, judged
 from training.vectors import Body, Vectors
 
 _PENALTIES = (0.1, 0.3, 1.0, 3.0)  # of linear heads; the best of 0.01 to 10 was always among them
-_SELF_PENALTY = 3.0
+_SELF_PENALTIES = {True: 3.0, False: 0.1}  # with self-training, by whether each document has one topic
 SELF_TRAINING = "self-training"  # the setting of linear heads that learn from documents without labels, too
 _CHOICES = 5  # numbers of epochs that are compared
 _WINDOWS = 4  # of each document, to learn from by ``full``: what a table of many rows learns from too
@@ -49,7 +49,8 @@ class Verdict:
 @dataclass(frozen=True)
 class Material:
     """What all recipes share. ``lexicon`` says whether there is one, ``bare`` are documents without labels, or none; ``heads``
-    are those of the model folder that training goes on from, if it does, and ``old`` its topics."""
+    are those of the model folder that training goes on from, if it does, and ``old`` its topics. ``shares`` [T] are those of
+    ``bare`` that have each topic; None: as many as of the rows with labels."""
 
     body: Body
     windows: WindowConfig
@@ -61,6 +62,7 @@ class Material:
     bare: list[Example]
     heads: dict[str, torch.Tensor]
     old: list[str]
+    shares: np.ndarray | None = None
 
     @property
     def topics(self) -> int:
@@ -113,10 +115,17 @@ class Linear:
         for penalty in _PENALTIES:
             heads = Heads(*self._topics(learned, own, penalty), salience)
             found[f"penalty {penalty:g}"] = Verdict(heads.predict(held, others), words)
-        if self.material.bare and self.material.topics:
+        if self.material.bare and any(example.topics is not None and example.topics.any() for example in learned):
             *topics, taught = self._self_taught(learned, own)
             found[SELF_TRAINING] = Verdict(Heads(*topics, salience).predict(held, others), lexical_logits(taught, held))
         return found
+
+    def judge(self, learned: Sequence[Example], penalty: str, others: Sequence[Example]) -> Verdict:
+        """Learn from some rows by the setting of this name; what that says of others."""
+        self._prepare(learned)
+        own = self._vectors(learned)
+        heads = Heads(*self._topics(learned, own, float(penalty.split()[1])), self._salience(learned, own))
+        return Verdict(heads.predict(others, self._vectors(others)), lexical_logits(self.material.words(learned), others))
 
     def fit(self, learned: Sequence[Example], setting: str) -> tuple[Network, Words | None]:
         """The network with the heads in it, and the lexicon."""
@@ -153,15 +162,17 @@ class Linear:
     ) -> tuple[torch.Tensor, torch.Tensor, Words | None]:
         material = self.material
         bare, others = material.bare, self._vectors(material.bare)
-        truth = np.stack([e.topics for e in learned if e.topics is not None])
+        shares = material.shares
+        if shares is None:
+            shares = np.mean([e.topics for e in learned if e.topics is not None], axis=0)
         rows, vectors, words = list(learned), list(own), material.words(learned)
         weight, bias = self._topics(rows, vectors, 1.0)
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS[material.single_label]):
             logits = np.stack([pooled_logits(one, weight, bias) for one in others])
             lexical = np.stack(lexical_logits(words, bare)) if words is not None else None
-            sure = judged(bare, logits, lexical, truth, material.single_label)
+            sure = judged(bare, logits, lexical, shares, material.single_label)
             rows, vectors = [*learned, *(e for _, e in sure)], [*own, *(others[i] for i, _ in sure)]
-            (weight, bias), words = self._topics(rows, vectors, _SELF_PENALTY), material.words(rows)
+            (weight, bias), words = self._topics(rows, vectors, _SELF_PENALTIES[material.single_label]), material.words(rows)
         return weight, bias, words
 
 
@@ -183,6 +194,7 @@ class Full:
 
     def __init__(self, material: Material) -> None:
         self.material = material
+        self._plan: tuple[int, int] | None = None  # batch size and epochs: the first fold's, or folds have no setting in common
 
     def trial(self, learned: Sequence[Example], held: Sequence[Example]) -> dict[str, Verdict]:
         """By number of epochs."""
@@ -203,9 +215,12 @@ class Full:
         material, body = self.material, self.material.body
         body.reset()
         trimmed = [trim(example, _WINDOWS, material.seed) for example in learned]
-        size = default_batch_size(sum(example.tokens for example in trimmed), len(trimmed))
+        if self._plan is None:
+            size = default_batch_size(sum(example.tokens for example in trimmed), len(trimmed))
+            self._plan = size, default_epochs(len(trimmed), size)
+        size, epochs = self._plan
         settings = LoopConfig(
-            epochs=default_epochs(len(trimmed), size), learning_rate=LEARNING_RATE,
+            epochs=epochs, learning_rate=LEARNING_RATE,
             head_learning_rate=LEARNING_RATE * HEAD_FACTOR, batch_size=size, seed=material.seed,
             single_label=material.single_label, freeze=body.freeze, layer_decay=LAYER_DECAY, checkpoint_every=10**9,
         )

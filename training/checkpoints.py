@@ -10,6 +10,16 @@ from typing import Any
 from accelerate import Accelerator
 
 
+def clear(folder: Path) -> None:
+    """Delete the checkpoints and epochs' weights of a run, and the folder if nothing else is in it."""
+    for name in ("last", "fresh", "old"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for file in [*folder.glob("epoch*.safetensors"), folder / "best.safetensors"]:
+        file.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 class Checkpoints:
     """The last checkpoint of a run, in ``folder/last``: Accelerate's own files, and where the loop was in ``state.json``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,9 @@ import click
 
 from serving.reading import is_misdecoded, without_surrogates
 from training.errors import MAX_SHOWN, DataError
-from training.sources import raw_rows
+from training.sources import GUESS, raw_rows
 from training.topics import Topic
 
-GUESS = "guess"  # in rows of a labelling sheet, what stands there for a reader to judge; no label
 _SEPARATORS = ("|", ";", "；")
 _UNREADABLE = 20  # of so many rows one may lack readable text; where it is more, something is wrong with the file
 
@@ -86,7 +86,7 @@ def try_rows(
     known = {topic.id for topic in topics} if topics is not None else None
     reading = Reading()
     for where, raw in raw_rows(source, reading.problems):
-        if labelled and GUESS in raw and raw.get("topics") is None and not raw.get("key_sentences"):
+        if labelled and GUESS in raw and raw.get("topics") in (None, "") and not raw.get("key_sentences"):
             reading.unlabelled += 1
             continue
         found, unreadable = [], []
@@ -138,6 +138,8 @@ def _texts(raw: dict[str, Any], problems: list[str], unreadable: list[str]) -> d
     values: dict[str, Any] = {}
     for name in ("text", "title", "summary", "id"):
         value = raw.get(name)
+        if name == "id" and isinstance(value, float):  # as pandas writes a column of numbers with a gap
+            value = None if math.isnan(value) else int(value) if value.is_integer() else str(value)
         if name == "id" and isinstance(value, int):
             value = str(value)
         if value is not None and not isinstance(value, str):
@@ -157,7 +159,7 @@ def _texts(raw: dict[str, Any], problems: list[str], unreadable: list[str]) -> d
 def _lists(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     """The fields that are lists of strings: a tuple, or None where the field is absent."""
     values: dict[str, Any] = {}
-    topics = raw.get("topics", raw.get("labels"))
+    topics = raw.get("labels") if raw.get("topics") is None else raw["topics"]
     for name, value, separators in (("topics", topics, _SEPARATORS), ("key_sentences", raw.get("key_sentences"), ("|", "\n"))):
         items = _strings(value, separators)
         if items is False:

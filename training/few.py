@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
-from training import calibrate
-from training.candidates import SELF_TRAINING, Contrastive, Full, Linear, Material, Recipe, Verdict, Words
+from training.candidates import Contrastive, Full, Linear, Material, Words
 from training.examples import Example, Parts, trim
 from training.finish import Held, Outcome
 from training.folds import make_folds
@@ -23,6 +21,8 @@ from training.graph import to_half
 from training.lexicon import lexical_logits
 from training.network import Network
 from training.passes import Passes
+from training.shares import topic_shares
+from training.trials import Choice, best_of, trials
 
 RECIPES = ("linear", "contrastive", "full")
 FEW = 2_000  # rows; with more, --recipe auto is full without asking
@@ -31,21 +31,6 @@ _MADE = {"linear": Linear, "contrastive": Contrastive, "full": Full}
 _CHECKED = 32  # documents on which the exported graph is compared
 _BARE_TOKENS = 400_000  # of documents without labels; each passes through the upper layers once a fold
 _FULL_FROM, _FULL_TOKENS = 100, 60_000  # rows, and tokens of all: fewer are too few to fine-tune on, more take an hour in folds
-
-
-@dataclass
-class Choice:
-    """A recipe and setting, its score on each fold (accuracy or micro-average precision), and what it said of all rows."""
-
-    recipe: Recipe
-    setting: str
-    folds: list[float]
-    held: Verdict
-
-    @property
-    def mean(self) -> float:
-        """Over the folds."""
-        return float(np.mean(self.folds))
 
 
 def candidates(wanted: str, rows: int, tokens: int, known: bool, bare: bool) -> tuple[str, ...]:
@@ -76,21 +61,24 @@ def train_few(
     material = replace(material, bare=_within(material.bare, material.seed, say))
     parts = Parts(examples, weak, material.bare, dev)
     say(f"{parts}, {material.topics} topics, {material.body.freeze} layers frozen, on {material.body.accelerator.device}")
-    folds = make_folds([example.row for example in examples], FOLDS, material.seed)
+    folds = make_folds(examples, FOLDS, material.seed)
     if len(folds) < 2:
-        raise ValueError(f"{len(examples)} rows are too few, or too alike, to choose by; add rows, or give some with --dev")
+        raise ValueError(f"{len(examples)} rows are too few, or too alike, to choose by; add rows")
     material.body.keep([*examples, *weak, *material.bare])
     weak = _worth(material, examples, weak, folds, say)
+    if material.bare:
+        material = replace(material, shares=topic_shares(material, examples, weak, folds))
     choices, tokens = [], sum(example.tokens for example in [*examples, *weak])
     known = bool(set(material.old) & set(material.ids))
     for name in candidates(wanted, len(examples), tokens, known, bool(material.bare)):
         recipe = _MADE[name](material)
-        best = best_of(_trials(recipe, examples, weak, folds, material.single_label))
+        best = best_of(trials(recipe, examples, weak, folds, material.single_label))
         scores = " ".join(f"{score:.3f}" for score in best.folds)
         say(f"recipe {name} ({best.setting}): {best.mean:.3f} (folds {scores})")
         choices.append(best)
     best = max(choices, key=lambda choice: choice.mean)  # of equal ones the first, which is the cheapest
-    measure = "accuracy" if material.single_label else "average precision"
+    topics = any(example.topics is not None and example.topics.any() for example in examples)
+    measure = "score of summaries" if not topics else "accuracy" if material.single_label else "average precision"
     others = ", ".join(f"{c.recipe.name} {c.mean:.3f}" for c in choices if c is not best)
     why = f"the best mean {measure} of {len(folds)} folds, {best.mean:.3f}" + (f", against {others}" if others else "")
     say(f"chosen: {best.recipe.name} ({best.setting}), {why if len(choices) > 1 else 'as asked for'}")
@@ -117,7 +105,7 @@ def _worth(
         return weak
     recipe = Linear(material)
     beside, alone = (
-        max(choice.mean for choice in _trials(recipe, examples, part, folds, material.single_label)) for part in (weak, [])
+        max(choice.mean for choice in trials(recipe, examples, part, folds, material.single_label)) for part in (weak, [])
     )
     if beside >= alone:
         return weak
@@ -153,68 +141,3 @@ def _within(bare: Sequence[Example], seed: int, say: Callable[[str], None]) -> l
         tokens += short.tokens
         kept.append(short)
     return kept
-
-
-def _trials(
-    recipe: Recipe, examples: Sequence[Example], weak: Sequence[Example], folds: Sequence[Sequence[int]], single_label: bool
-) -> list[Choice]:
-    """Every setting of a recipe over all folds."""
-    parts: list[dict[str, Verdict]] = []
-    for fold in folds:
-        out = set(fold)
-        learned = [example for i, example in enumerate(examples) if i not in out]
-        parts.append(recipe.trial([*learned, *weak], [examples[i] for i in fold]))
-    found = []
-    for setting in parts[0]:
-        if all(setting in part for part in parts):
-            held = _together([part[setting] for part in parts], folds)
-            found.append(Choice(recipe, setting, fold_scores(examples, held, folds, single_label), held))
-    return found
-
-
-def best_of(choices: Sequence[Choice]) -> Choice:
-    """The setting with the best mean; self-training also where that is ahead by less than its standard error over the folds.
-
-    The best of four penalties is at times ahead by luck: for one of three draws of titles, 128 a topic, a penalty was chosen that
-    was right in 0.008 fewer of other titles. Where self-training harms, it is far behind (average precision 0.848 for 0.882 on
-    the desk's own topics, 32 a topic).
-    """
-    best = max(choices, key=lambda choice: choice.mean)
-    for choice in choices:
-        ahead = np.subtract(best.folds, choice.folds)
-        if choice.setting == SELF_TRAINING and len(ahead) > 1 and ahead.mean() <= ahead.std(ddof=1) / len(ahead) ** 0.5:
-            return choice
-    return best
-
-
-def _together(parts: Sequence[Verdict], folds: Sequence[Sequence[int]]) -> Verdict:
-    """The folds' verdicts in the order of the rows."""
-    order = np.argsort([i for fold in folds for i in fold])
-    predictions = [p for part in parts for p in part.predictions]
-    lexical = [x for part in parts for x in part.lexical]
-    return Verdict([predictions[i] for i in order], [lexical[i] for i in order])
-
-
-def fold_scores(
-    examples: Sequence[Example], held: Verdict, folds: Sequence[Sequence[int]], single_label: bool
-) -> list[float]:
-    """Of each fold, accuracy or micro-average precision of network and lexicon together; of rows without topics, of summaries."""
-    labelled = [i for i, example in enumerate(examples) if example.topics is not None and len(example.topics)]
-    truth = {i: examples[i].topics for i in labelled}
-    if not labelled or not np.any(list(truth.values())):
-        values = [calibrate.summary_score([examples[i] for i in f], [held.predictions[i] for i in f]) for f in folds]
-        return [value or 0.0 for value in values]
-    logits = np.stack([held.predictions[i].logits for i in labelled])
-    words = None if held.lexical[labelled[0]] is None else np.stack([held.lexical[i] for i in labelled])
-    fitted = calibrate.fit_calibration(logits, words, np.stack(list(truth.values())), single_label)
-    scores = dict(zip(labelled, fitted.probabilities(logits, words, single_label)))
-    found = []
-    for fold in folds:
-        own = [i for i in fold if i in scores]
-        gold, given = np.array([truth[i] for i in own]), np.array([scores[i] for i in own])
-        if gold.any():
-            found.append(
-                float((gold.argmax(1) == given.argmax(1)).mean()) if single_label
-                else float(average_precision_score(gold.ravel(), given.ravel()))
-            )
-    return found

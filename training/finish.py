@@ -125,8 +125,7 @@ def _fit(
     if not labelled or not count:
         return Calibration(1.0, 0.0, np.zeros(count, np.float32)), np.full(count, 0.5)
     truth = np.stack([dev_set[i].topics for i in labelled])
-    logits = np.stack([predictions[i].logits for i in labelled])
-    words = None if lexical[0] is None else np.stack([lexical[i] for i in labelled])
+    logits, words = calibrate.stacked([predictions[i] for i in labelled], [lexical[i] for i in labelled])
     calibration = calibrate.fit_calibration(logits, words, truth, trained.single_label)
     if trained.single_label:
         return calibration, np.full(count, 0.5)

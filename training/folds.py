@@ -6,22 +6,21 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from training.data import Row
-from training.examples import opening
+from training.examples import Example, opening
 
 
-def make_folds(rows: Sequence[Row], count: int, seed: int) -> list[list[int]]:
-    """Indices of the rows in each of at most ``count`` folds, the same shares of each topic in all.
+def make_folds(examples: Sequence[Example], count: int, seed: int) -> list[list[int]]:
+    """Indices of the documents in each of at most ``count`` folds, the same shares of each topic in all.
 
     Iterative stratification (Sechidis et al. 2011, "On the stratification of multi-label data"): the rarest topic is dealt out
-    first, each row to the fold that has fewest of it. Rows with the same opening (near-duplicates) stay together.
+    first, each document to the fold that has fewest of it. Those with the same opening (near-duplicates) stay together.
     """
     groups: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        groups.setdefault(opening(row.text), []).append(i)
+    for i, example in enumerate(examples):
+        groups.setdefault(opening(example.document.text), []).append(i)
     keys = sorted(groups)
     random.Random(seed).shuffle(keys)
-    topics = {key: {topic for i in groups[key] for topic in rows[i].topics or ()} for key in keys}
+    topics = {key: {topic for i in groups[key] for topic in examples[i].row.topics or ()} for key in keys}
     common = Counter(topic for key in keys for topic in topics[key])
     rarest = {key: min(topics[key], key=lambda topic: (common[topic], topic), default="") for key in keys}
     keys.sort(key=lambda key: (not rarest[key], common[rarest[key]], rarest[key]))

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import random
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from sklearn.metrics import average_precision_score
 
 from serving.windows import WindowConfig
 from training import calibrate
+from training.checkpoints import clear
 from training.examples import Example, Parts, trim
 from training.finish import CHECKED, Held, Outcome
 from training.graph import to_half
@@ -83,7 +83,7 @@ def train_full(
         freeze=config.freeze, layer_decay=config.layer_decay,
     )
     if not config.resume and accelerator.is_main_process:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        clear(checkpoints)
     accelerator.wait_for_everyone()
     loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
     state = loop.run(

@@ -61,12 +61,20 @@ def load_inputs(
     if problems:
         raise DataError(problems)
     whole = bool(dev) or 4 <= len(train.rows) <= whole_up_to
-    rows, dev_rows = (train.rows, held.rows) if whole else _split(train.rows, data, seed)
+    rows, dev_rows = (train.rows, held.rows) if whole else _split(train.rows, documents, data, seed)
     judged = dev_rows if dev or not whole else rows
     if not any(row.topics or row.key_sentences or row.summary for row in judged):
-        raise DataError([f"{dev or data}: no row of the dev part has a topic or a key sentence to choose the best epoch by"])
-    real = {opening(row.text) for row in [*rows, *dev_rows]}
-    guesses = [row for part in guessed for row in part.rows if opening(row.text) not in real]
+        raise DataError([
+            f"{dev or data}: no row of the dev part has a topic, a key sentence or a summary to choose the best epoch by; "
+            + ("give it some" if dev else "add some, or give a dev part with --dev")
+        ])
+    if any(row.topics for row in rows) and dev and all(row.topics is None for row in dev_rows):
+        raise DataError([f"{dev}: no row has 'topics', by which thresholds are chosen; give it some, or leave --dev out"])
+    real = {opening(documents[row.where].text) for row in [*rows, *dev_rows]}
+    guesses = [row for part in guessed for row in part.rows if opening(documents[row.where].text) not in real]
+    lost = sum(len(part.rows) for part in guessed) - len(guesses)
+    if lost and progress:
+        click.echo(f"note: {lost} weakly labelled rows are left out, which begin as a row with a label does", err=True)
     inputs = Inputs(topics or [], rows, dev_rows, bare.rows, documents, guesses)
     _note_lost_keys(inputs, progress)
     return inputs
@@ -80,8 +88,8 @@ def _given_topics(topics_file: Path | None, problems: list[str]) -> list[Topic] 
         return None
 
 
-def _split(rows: list[Row], data: str, seed: int) -> tuple[list[Row], list[Row]]:
-    train, dev = split_dev(rows, DEV_SHARE, seed)
+def _split(rows: list[Row], documents: dict[str, Document], data: str, seed: int) -> tuple[list[Row], list[Row]]:
+    train, dev = split_dev(rows, documents, DEV_SHARE, seed)
     if len(rows) < 4 or not dev or not train:
         raise DataError([f"{data}: {len(rows)} rows are too few, or too alike, to split a dev part off; give one with --dev"])
     return train, dev

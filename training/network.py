@@ -8,9 +8,10 @@ topic are its evidence. ``serving.model.pool`` is the same formula in numpy.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,8 @@ def load_encoder(source: str) -> tuple[nn.Module, PreTrainedTokenizerFast, dict[
         if is_model_folder(Path(source)):
             return _from_model_folder(Path(source))
         config = without_dropout(AutoConfig.from_pretrained(source))
-        encoder = _without_pooler(AutoModel.from_pretrained(source, config=config, dtype=torch.float32))
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+        whole, found = AutoModel.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True)
+        encoder, tokenizer = _without_pooler(whole), AutoTokenizer.from_pretrained(source, use_fast=True)
     except Exception as error:  # the hub, safetensors and each encoder's own code fail in their own ways
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -119,7 +120,30 @@ def load_encoder(source: str) -> tuple[nn.Module, PreTrainedTokenizerFast, dict[
         ) from error
     if getattr(tokenizer, "backend_tokenizer", None) is None or tokenizer.pad_token_id is None:
         raise ValueError(f"--encoder {source}: its tokenizer has no tokenizer.json, or no padding token")
+    check_fit(source, encoder, tokenizer, found["missing_keys"])
     return encoder, tokenizer, {}
+
+
+def check_fit(source: str, encoder: nn.Module, tokenizer: PreTrainedTokenizerFast, missing: Iterable[str]) -> None:
+    """Raises ValueError where weights would start at random, or texts be read as unknown pieces alone."""
+    lacking, table = sorted(name for name in missing if "pooler" not in name), encoder.get_input_embeddings().num_embeddings
+    wrong = None
+    if lacking:
+        wrong = f"its file of weights lacks {len(lacking)} of the encoder's, first {lacking[0]}; save it anew"
+    elif len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        wrong = "its tokenizer knows no words; save tokenizer.json (or vocab.txt) beside the weights"
+    elif len(tokenizer) > table:
+        wrong = f"its tokenizer has {len(tokenizer)} pieces, its weights only {table}; resize them"
+    if wrong:
+        raise ValueError(f"--encoder {source}: {wrong}")
+
+
+def fingerprint(encoder: nn.Module) -> str:
+    """A hash of all weights."""
+    digest = hashlib.sha256()
+    for tensor in encoder.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def is_model_folder(folder: Path) -> bool:

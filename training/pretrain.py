@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,10 +38,10 @@ from transformers import (
 from transformers.utils import logging
 
 from serving.settings import ROOT
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, clear
 from training.devices import fastest_attention, make_accelerator
 from training.masking import IGNORED, hide_spans, pack
-from training.network import longest_window, window_config, without_dropout
+from training.network import check_fit, longest_window, window_config, without_dropout
 from training.texts import read_texts, token_lists
 from training.vocabulary import add_characters, grow_embeddings, known_pieces, missing_characters
 
@@ -115,7 +114,7 @@ def pretrain(
         raise ValueError("weights are not finite in fp16 (beyond 65504): train with a lower --learning-rate")
     trained.save_pretrained(output)
     tokenizer.save_pretrained(output)
-    shutil.rmtree(output / "checkpoints")
+    clear(output / "checkpoints")
     click.echo(f"encoder written to {output}")
 
 
@@ -126,12 +125,13 @@ def _load(encoder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     try:
         config = without_dropout(AutoConfig.from_pretrained(encoder))
         config.tie_word_embeddings = True
-        model = AutoModelForMaskedLM.from_pretrained(encoder, config=config, dtype=torch.float32)
+        model, found = AutoModelForMaskedLM.from_pretrained(encoder, config=config, dtype=torch.float32, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(encoder, use_fast=True)
     except Exception as error:  # the hub, safetensors and each encoder's own code fail in their own ways
         raise ValueError(f"--encoder {encoder}: can't be loaded as a masked language model: {error}") from error
     if getattr(tokenizer, "backend_tokenizer", None) is None or tokenizer.mask_token_id is None:
         raise ValueError(f"--encoder {encoder}: its tokenizer has no tokenizer.json, or no mask token")
+    check_fit(encoder, model.base_model, tokenizer, [k for k in found["missing_keys"] if k.startswith(model.base_model_prefix)])
     language_head(model)
     return model, tokenizer
 

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".gz", ".tsv", ".txt", ".zip")
+GUESS = "guess"  # the column of a labelling sheet that holds what a model thinks, for a reader to judge; no label
+_TOPICS = ("topics", "labels")  # an empty cell of theirs says that there are none; of others, that the field is left out
 RawRow = tuple[str, dict[str, Any]]
 
 
@@ -58,8 +60,9 @@ def _dataset(source: str, problems: list[str]) -> Iterator[RawRow]:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         problems.append(f"{source}: neither a file nor a data set that can be loaded: {error}{cause}")
         return
+    table = dataset.info.builder_name == "csv"  # which gives an empty cell as None
     for number, raw in enumerate(dataset, 1):
-        yield f"{source}:{number}", raw
+        yield f"{source}:{number}", {k: "" if v is None and table and k in _TOPICS else v for k, v in raw.items()}
 
 
 def _open(path: Path) -> BinaryIO:
@@ -71,6 +74,9 @@ def _jsonl(path: Path, problems: list[str]) -> Iterator[RawRow]:
         try:
             raw = json.loads(text.removeprefix("\ufeff") if number == 1 else text) if text.strip("\ufeff \r\n\t") else None
         except json.JSONDecodeError as error:
+            if number == 1 and text.lstrip("\ufeff \t").startswith("["):
+                problems.append(f"{where}: a JSON array; write an object a line, with no brackets and commas around them")
+                return
             problems.append(f"{where}: not JSON: {error.msg} at column {error.colno}")
             continue
         except ValueError as error:  # a number with thousands of digits
@@ -79,7 +85,7 @@ def _jsonl(path: Path, problems: list[str]) -> Iterator[RawRow]:
         if isinstance(raw, dict):
             yield where, raw
         elif text.strip("\ufeff \r\n\t"):
-            problems.append(f"{where}: a row must be a JSON object, not {type(raw).__name__}")
+            problems.append(f"{where}: a row must be a JSON object, not {type(raw).__name__}; write one a line")
 
 
 def _lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str, str]]:
@@ -116,8 +122,8 @@ def _csv(path: Path, problems: list[str]) -> Iterator[RawRow]:
                 where, line = f"{path}:{line}", reader.line_num + 1
                 if cells and len(cells) != len(header):
                     problems.append(f"{where}: {len(cells)} cells in a row, but {len(header)} in the header")
-                elif cells:  # an empty cell is a field left out, save that of topics, which says that there are none
-                    yield where, {k: v for k, v in zip(header, cells) if v or k in ("topics", "text")}
+                elif cells:
+                    yield where, {k: v for k, v in zip(header, cells) if v or k in (*_TOPICS, "text", GUESS)}
         except csv.Error as error:
             problems.append(f"{path}:{line}: not CSV: {error}")
 

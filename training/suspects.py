@@ -77,7 +77,7 @@ def out_of_fold(examples: Sequence[Example], topics: int, vocabulary: int, speci
     Raises:
         ValueError: there are fewer documents than folds.
     """
-    groups = [opening(example.row.text) for example in examples]
+    groups = [opening(example.document.text) for example in examples]
     if len(set(groups)) < folds:
         raise ValueError(f"{len(set(groups))} different documents can't be parted into {folds} folds")
     logits = np.zeros((len(examples), topics))

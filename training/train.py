@@ -8,7 +8,6 @@ With several processes: ``torchrun --nproc-per-node 2 -m training.train …``. A
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from torch.nn import Module
 from serving.model import ModelError, read_config
 from serving.settings import ROOT
 from training.candidates import Material
+from training.checkpoints import clear
 from training.data import DataError
 from training.devices import make_accelerator
 from training.examples import Parts, make_examples
@@ -34,13 +34,14 @@ from training.finish import Trained, finish
 from training.frozen import freeze as freeze_layers
 from training.full import FullConfig, train_full
 from training.inputs import load_inputs
-from training.network import Network, keep_layers, load_encoder, longest_window, start_heads, window_config
+from training.network import Network, fingerprint, keep_layers, load_encoder, longest_window, start_heads, window_config
 from training.recipe import LAYER_DECAY, LEARNING_RATE, default_freeze
 from training.teacher import check_teachers
 from training.vectors import Body
 
 MAX_TITLE_TOKENS = 48
 PATIENCE = 3
+DROPOUT = 0.1
 WEAK_WEIGHT = 0.3
 
 
@@ -61,7 +62,7 @@ WEAK_WEIGHT = 0.3
 @click.option("--batch-size", type=click.IntRange(1), help="Documents a step. Default: 16, up to 64 short ones.")
 @click.option("--window", default=128, show_default=True, type=click.IntRange(32), help="Tokens of a window.")
 @click.option("--layers", type=click.IntRange(1), help="Keep only so many of the encoder's bottom layers.")
-@click.option("--dropout", default=0.1, show_default=True, type=click.FloatRange(0, 0.9), help="Of the heads' input.")
+@click.option("--dropout", default=DROPOUT, show_default=True, type=click.FloatRange(0, 0.9), help="Of the heads' input.")
 @click.option("--freeze", type=click.IntRange(0),
               help="Leave so many bottom layers as they are. Default: two thirds of 6 and more; 0 with --layers.")
 @click.option("--max-windows", type=click.IntRange(1), help="Learn from at most so many windows of a training document.")
@@ -107,6 +108,7 @@ def train(
         epochs=epochs, batch_size=batch_size, layers=layers, freeze=freeze, max_windows=max_windows, teacher=teachers or None,
         resume=resume or None, learning_rate=None if learning_rate == LEARNING_RATE else learning_rate,
         layer_decay=None if layer_decay == LAYER_DECAY else layer_decay, patience=None if patience == PATIENCE else patience,
+        dropout=None if dropout == DROPOUT else dropout,
     )
     limit = _limit(recipe, steered)
     inputs = load_inputs(
@@ -122,6 +124,7 @@ def train(
     accelerator = make_accelerator(device)
     set_seed(seed)
     module, tokenizer, heads = load_encoder(encoder)
+    weights = fingerprint(module)
     if layers is not None:
         keep_layers(module, layers)
     if freeze is None and layers is not None:
@@ -155,12 +158,12 @@ def train(
             max_windows=max_windows, freeze=freeze, seed=seed, single_label=single_label, lexicon=lexicon, teachers=teachers,
             resume=resume,
         )
-        depends = encoder, dropout, taught_by, weak_weight
+        depends = weights, dropout, taught_by, weak_weight
         outcome = train_full(network, parts, ids, windows, config, accelerator, checkpoints, depends)
     if accelerator.is_main_process:
         trained = Trained(tokenizer, windows, topics, single_label, encoder, {"training": notes | outcome.notes})
         finish(output, trained, outcome, learned=few and not dev)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        clear(checkpoints)
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
