@@ -35,9 +35,9 @@ _BINARY = (
     (b"\x89PNG", "a picture", _OCR), (b"\xff\xd8\xff", "a picture", _OCR), (b"GIF8", "a picture", _OCR),
     (b"\x1f\x8b", "a gzip file", _UNPACK), (b"Rar!", "a RAR file", _UNPACK), (b"7z\xbc\xaf", "a 7z file", _UNPACK),
 )
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd\ue000\ue001]"
-)
+_CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd"
+_INVISIBLE = re.compile(f"[{_CONTROLS}\ue000\ue001]")
+_INVISIBLE_BUT_LINKS = re.compile(f"[{_CONTROLS}]")  # less the marks that are put around links while a text is cleaned
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\f\x85\u2028\u2029]")
 # A few replacement characters are a scar of some earlier conversion; more means that the text is not what was written.
@@ -108,6 +108,11 @@ def characters(text: str, removed: Counter[str]) -> str:
     cleaned = _INVISIBLE.sub("", text)
     removed["control_characters"] += len(text) - len(cleaned) - replaced
     return cleaned
+
+
+def without_invisible(text: str, *, links: bool = False) -> str:
+    """The text without what ``characters`` drops, as entities (&#8203;) bring it back in; ``links`` keeps the marks of links."""
+    return (_INVISIBLE_BUT_LINKS if links else _INVISIBLE).sub("", text)
 
 
 def without_surrogates(text: str) -> str:

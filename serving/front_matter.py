@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-import frontmatter
 import yaml
+from frontmatter.default_handlers import YAMLHandler
 
 _FRONT_MATTER = re.compile(r"\s{0,200}---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 # Hexo lets the opening rule out.
@@ -33,17 +33,21 @@ def split(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _yaml(text: str) -> dict[object, object] | None:
-    """The front matter as a mapping; None if it is no YAML, no mapping, or built of aliases (a bomb)."""
+    """The front matter as a mapping of text; None if it is no YAML, no mapping, or built of aliases (a bomb).
+
+    A title may be ``no``, ``12:30`` or ``1_000``: what YAML makes of them is not what was written.
+    """
     if re.search(r"[&*]\w+", text) and re.search(r":\s+[&*]\w|-\s+[&*]\w|\[\s*\*", text):
         return None
     try:
-        loaded = frontmatter.loads(f"---\n{text}---\n").metadata
+        loaded = YAMLHandler().load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return loaded or None
+    return loaded if isinstance(loaded, dict) and loaded else None
 
 
 def _flatten(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(_flatten(item) for item in value)
-    return "" if value is None else str(value).strip()
+    text = str(value).strip()
+    return "" if text.lower() in ("~", "null") else text

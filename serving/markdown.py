@@ -7,12 +7,17 @@ from collections import Counter
 
 from serving.noise_blocks import LINK_CLOSE, LINK_OPEN
 
-# A target looks like an address; [13](P67) is a citation. One level of brackets, and lengths bounded: linear time.
+# A link's target looks like an address; [13](P67) is a citation. One level of brackets, and lengths bounded: linear time.
 _TARGET = (
-    r"\(\s{0,3}<?((?:https?:|mailto:)?//?[^()\s]{0,2000}|[#./\w%-]{0,200}(?:[#/]|\.\w{2,4})[^()\s]{0,500}|)(?:\([^()\s]{0,200}\)[^()\s]{0,200})?>?"
+    r"\(\s{0,3}(?:<[^<>\n]{1,2000}>|"
+    r"<?((?:https?:|mailto:)?//?[^()\s]{0,2000}|[#./\w%-]{0,200}(?:[#/]|\.\w{2,4})[^()\s]{0,500}|)(?:\([^()\s]{0,200}\)[^()\s]{0,200})?>?)"
     r"(?:\s{1,3}[\"'“][^\"'”\n]{0,200}[\"'”])?\s{0,3}\)"
 )
-_IMAGE = re.compile(r"!\[[^\[\]\n]{0,500}\]" + _TARGET)
+_ALT = r"(?<!\\)!\[(?:\\.|[^\[\]\\\n]){0,500}\]"
+# A picture may have any target, even its data. 好![13](P67) and 好![1][2] are citations behind a mark.
+_IMAGE = re.compile(
+    rf"{_ALT}\((?!P?[\d,，-]{{1,12}}\))(?:[^()\n]|\([^()\n]{{0,200}}\))*\)|(?!!\[\d{{1,3}}\]\[\d){_ALT}\[[^\[\]\n]{{0,50}}\]"
+)
 _LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,500})\]" + _TARGET)
 _REFERENCE_LINK = re.compile(r"\[([^\[\]\n]{1,200})\]\[[^\[\]\n]{0,50}\]")
 _DEFINITION = re.compile(r"^\[[^\[\]\n]{1,100}\]:\s*(?:<|https?:|/|#|\.|\w+\.\w)")

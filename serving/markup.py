@@ -1,7 +1,7 @@
 """HTML (pages, fragments, HTML inside Markdown) and Markdown -> lines of plain text.
 
 Full pages go through trafilatura, which finds the article; what it finds nothing in, and every fragment, is walked with
-Lexbor (selectolax) here, because trafilatura returns nothing for short fragments.
+Lexbor (``visible.py``), because trafilatura returns nothing for short fragments.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from serving import markdown
+from serving import markdown, visible
 from serving.html_repair import mend
-from serving.noise_blocks import LINK_CLOSE, LINK_OPEN
 
 _ATTRIBUTES = r"(?:\s[^<>]{0,4000})?"
 _TAG = re.compile(
@@ -25,27 +24,6 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|body)\b", re.IGNORECASE)
-_UNSEEN = {
-    "script": "scripts", "style": "scripts", "noscript": "scripts", "iframe": "scripts", "object": "scripts",
-    "nav": "navigation", "footer": "navigation", "aside": "navigation", "dialog": "navigation",
-    "rt": "readings", "rp": "", "rtc": "readings", "head": "", "template": "", "svg": "", "canvas": "", "button": "",
-    "select": "", "textarea": "", "input": "", "video": "", "audio": "",
-}
-_HIDDEN = re.compile(r"display\s{0,9}:\s{0,9}none", re.IGNORECASE)
-# WeChat shows such boxes by script or sets the size again inside: hidden only where little text is in them.
-_PERHAPS_HIDDEN = re.compile(
-    r"visibility\s{0,9}:\s{0,9}hidden|font-size\s{0,9}:\s{0,9}0(?:px|pt|em)?\s{0,9}(?:;|!|$)", re.IGNORECASE
-)
-_NAMED_NOISE = re.compile(
-    r"(?:^|[\s_-])(?:share|social|related|relate|recommend|breadcrumbs?|crumbs?|copyright|comments?|sidebar|pagination|"
-    r"toolbar|hotnews|hot-news|hot-list|prev-next|bdsharebuttonbox|advert|advertisement)(?:$|[\s_-])",
-    re.IGNORECASE,
-)
-_BLOCK = frozenset(re.findall(
-    r"\w+",
-    "address article blockquote br caption center dd details div dl dt fieldset figcaption figure form h1 h2 h3 h4 h5 h6 "
-    "header hr li main ol p pre section summary table tbody tfoot thead title tr ul",
-))
 _ANCHOR = 10  # from so many characters on, a sentence is not found twice in a page by chance
 _AUTOLINK = re.compile(r"<((?:https?:)?//[^\s<>]{1,2000})>")
 _SITE_SUFFIX = re.compile(
@@ -91,8 +69,8 @@ def from_html(text: str, *, find_article: bool = True) -> Extracted:
     if root is None:
         return result
     removed["images"] += len(root.css("img"))
-    result.text, unseen = _walk(root, removed)
-    result.dropped += filter(None, (_flat(node) for node in unseen if _UNSEEN.get(node.tag, "navigation") == "navigation"))
+    result.text, unseen = visible.walk(root, removed)
+    result.dropped += filter(None, (_flat(node) for node in unseen if visible.is_text(node)))
     if find_article and is_page(text):
         for node in unseen:
             node.decompose()
@@ -120,72 +98,6 @@ def _stated(tree: LexborHTMLParser) -> Extracted:
 
 def _flat(node: LexborNode | None) -> str:
     return " ".join(node.text(deep=True).split()) if node is not None else ""
-
-
-def _why_unseen(node: LexborNode, whole: int, measured: list[int]) -> str | None:
-    """The name under which a node is left out ("" for what no warning need name); None if it is read.
-
-    ``measured`` holds how many boxes were measured and found to be the article: many are a trick, and cost time.
-    """
-    if node.tag in _UNSEEN:
-        return _UNSEEN[node.tag]
-    attributes = node.attributes
-    style = attributes.get("style") or ""
-    if "hidden" in attributes or _HIDDEN.search(style):
-        return "hidden"
-    if node.tag in ("html", "body", "article", "main"):
-        return None
-    names = f"{attributes.get('class') or ''} {attributes.get('id') or ''}"
-    named = names != " " and _NAMED_NOISE.search(names)
-    perhaps = named or attributes.get("aria-hidden") == "true" or _PERHAPS_HIDDEN.search(style)
-    if not perhaps or measured[0] > 50:
-        return None
-    if 2 * len(node.text(deep=True)) < whole:
-        return "hidden"
-    measured[0] += 1
-    return None
-
-
-def _walk(root: LexborNode, removed: Counter[str]) -> tuple[str, list[LexborNode]]:
-    """Text in document order, and the nodes left out; blocks begin and end lines, a space parts cells. Iterative."""
-    parts: list[str] = []
-    unseen: list[LexborNode] = []
-    whole, measured = len(root.text(deep=True)), [0]
-    stack: list[LexborNode | str] = [root]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, str):
-            parts.append(node)
-            continue
-        tag = node.tag
-        if tag == "-text":
-            parent = node.parent
-            text = node.text_content or ""
-            parts.append(text if parent is not None and parent.tag == "pre" else re.sub(r"[\s\xa0]+", " ", text))
-            continue
-        if tag in ("-comment", "!--", "_comment"):
-            continue
-        reason = _why_unseen(node, whole, measured) if node is not root else None
-        if reason is not None:
-            removed[reason] += bool(reason)
-            unseen.append(node)
-            continue
-        edge = "\n" if tag in _BLOCK else " " if tag in ("td", "th") else ""
-        begin, end = (LINK_OPEN, LINK_CLOSE) if tag == "a" and "href" in node.attributes else (edge, edge)
-        parts.append(begin)
-        stack.append(end)
-        children = []
-        child = node.child
-        while child is not None:
-            children.append(child)
-            child = child.next
-        stack.extend(reversed(children))
-    return _lines("".join(parts)), unseen
-
-
-def _lines(text: str) -> str:
-    lines = (line.strip() for line in text.replace("\xa0", " ").splitlines())
-    return "\n".join(line for line in lines if line)
 
 
 def _article(tree: LexborHTMLParser, result: Extracted) -> None:
@@ -228,5 +140,5 @@ def from_markdown(text: str) -> Extracted:
     else:
         result = Extracted(html.unescape(text))
     result.title = title or result.title
-    result.text = _lines(markdown.plain(result.text, result.removed))
+    result.text = visible.lines(markdown.plain(result.text, result.removed))
     return result

@@ -45,7 +45,7 @@ class Cleaned:
 def clean(raw: Sequence[str], title: str = "") -> Cleaned:
     """Drop the lines that are not the article. ``title`` is what is known of it; else a heading line is taken."""
     result = Cleaned([], title=title)
-    raw, stated, result.date = without_official_table(list(raw), result.removed)
+    raw, stated, result.date = without_official_table(list(raw), result.removed, title)
     result.title = title or stated
     raw = cut_tail(without_link_lists(raw, result.removed), result.removed)
     prose = [i for i, line in enumerate(raw) if is_prose(unmarked(line))]
@@ -155,9 +155,10 @@ def _reason(line: str, raw: str, in_head: bool, in_tail: bool) -> str | None:
 
 def _is_link_line(line: str, raw: str) -> bool:
     links = len(LINK.findall(raw))
-    if links and len(re.sub(r"\W", "", LINK.sub("", raw))) <= 2 and (links > 1 or rules.RETURN.search(line) or "原文" in line):
-        return not rules.PROSE_END.search(line)
-    return len(line) < 40 and bool(rules.RETURN.search(line)) and not rules.ENDS_SENTENCE.search(line)
+    only_links = links and len(re.sub(r"\W", "", LINK.sub("", raw))) <= 2 and not rules.PROSE_END.search(line)
+    if only_links and (links > 1 or "原文" in line):
+        return True
+    return bool(rules.RETURN.search(line)) and not re.search(r"\w", rules.BUTTON.sub("", rules.RETURN.sub("", line)))
 
 
 def _is_navigation(line: str, in_head: bool) -> bool:
@@ -191,7 +192,7 @@ def _head(lines: list[str], result: Cleaned) -> list[str]:
     """Title and byline block of a scraped page: what stands above the first real line.
 
     Removed source and date lines are still there as empty strings; short lines between the title and the last of them
-    (an author's name, a read counter) go with them.
+    (an author's name, a read counter) go with them, if prose follows: without it they may be all that the document says.
     """
     last = max((i for i, line in enumerate(lines[:_HEAD_LINES]) if line == ""), default=-1)
     body = [line for line in lines[last + 1 :] if line]
@@ -200,7 +201,8 @@ def _head(lines: list[str], result: Cleaned) -> list[str]:
         if above and not result.title:
             result.title = above[0]
         rest = [line for line in above if not _same(line, result.title)]
-        kept = [line for line in rest if len(line) > 12 or not re.fullmatch(r"[\w·\s]+", line)]
+        is_page = any(map(is_prose, body))
+        kept = [line for line in rest if not is_page or len(line) > 12 or not re.fullmatch(r"[\w·\s]+", line)]
         result.removed["source_lines"] += len(rest) - len(kept)
         return _without_title(kept + body, result.title)
     lines = above + body

@@ -7,7 +7,7 @@ from collections import Counter
 
 from serving import noise_rules as rules
 
-LINK_OPEN, LINK_CLOSE = "\ue000", "\ue001"  # private marks that markup.py puts around the text of links
+LINK_OPEN, LINK_CLOSE = "\ue000", "\ue001"  # private marks that visible.py and markdown.py put around the text of links
 LINK = re.compile(f"{LINK_OPEN}[^{LINK_OPEN}{LINK_CLOSE}]*{LINK_CLOSE}")
 _PROSE_LENGTH = 40
 _LINK_LIST = 3  # so many lines in a row that are nothing but a link each are a list of links
@@ -30,28 +30,41 @@ def is_notice_line(line: str) -> bool:
     return match is not None and match.start() < 40 and bool(rules.SELF.search(line))
 
 
-def without_official_table(lines: list[str], removed: Counter[str]) -> tuple[list[str], str, str]:
-    """Take out 索引号, 发文机关, 成文日期 … above an official document, with their values; returns lines, title and date."""
+def without_official_table(lines: list[str], removed: Counter[str], known: str = "") -> tuple[list[str], str, str]:
+    """Take out 索引号, 发文机关, 成文日期 … above an official document, with their values; returns lines, title and date.
+
+    ``known`` is the title as far as it is known from elsewhere.
+    """
     title = date = ""
     head = [unmarked(line) for line in lines[:40]]
-    labels = [i for i, line in enumerate(head) if rules.OFFICIAL_LABEL.match(line)]
-    if len(labels) < 3 or any(is_prose(line) for line in head[: labels[2]]):
+    end = next((i for i, line in enumerate(head) if is_prose(line)), len(head))
+    labels = [i for i, line in enumerate(head[: end + 1]) if rules.OFFICIAL_LABEL.match(line)]
+    if len(labels) < 3:
         return lines, title, date
     gone: set[int] = set()
     for i in labels:
-        if any(is_prose(line) for line in head[:i]):
-            break
         value = rules.OFFICIAL_LABEL.match(head[i])[1]  # type: ignore[index]
+        names_title = head[i].startswith(("标", "名", "信息名"))
+        below = i - 1 in gone and i - 1 not in labels  # so it was with the label before
         gone.add(i)
-        if not value and i + 1 < len(head) and i + 1 not in labels:
+        # Its value stands below, if another label follows that; else it may be missing, and the document begins here.
+        if not value and i + 1 < len(head) and i + 1 not in labels and (
+            i + 2 in labels or (below and _is_value(head[i + 1], "" if names_title else title or known))
+        ):
             value = head[i + 1]
             gone.add(i + 1)
         if "日期" in head[i]:
             date = date or rules.normal_date(value)
-        elif head[i].startswith(("标", "名", "信息名")):
+        elif names_title:
             title = title or value
     removed["source_lines"] += len(gone)
     return [line for i, line in enumerate(lines) if i not in gone], title, date
+
+
+def _is_value(line: str, title: str) -> bool:
+    """Whether a line can be the last value of an official table: short, no sentence or salutation, not the printed title."""
+    bare = re.sub(r"\W", "", line)
+    return len(line) < _PROSE_LENGTH and not rules.ENDS_SENTENCE.search(line) and not re.sub(r"\W", "", title).startswith(bare)
 
 
 def without_link_lists(lines: list[str], removed: Counter[str]) -> list[str]:

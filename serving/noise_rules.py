@@ -45,8 +45,10 @@ OFFICIAL_LABEL = re.compile(
     r"公文种类|体裁分类|主\s*题\s*词|关\s*键\s*词|有\s*效\s*性|时\s*效|公开方式|公开范围|名\s*称|信息名称)\s*[】\]]?\s*[:：]\s*(.{0,80})$"
 )
 
+# 位置：门诊三楼 says where something is; 您的位置：…, and 位置：首页 > 新闻, where the reader is.
 NAVIGATION = re.compile(
-    r"^(?:(?:您|你)?(?:现在|當前|当前|目前)?(?:所在|的)?(?:位置|頁面|页面)\s?[:：].*|(?:首页|首頁|网站首页|網站首頁|主页)\s?[>›»＞/|·-].*)$"
+    r"^(?:(?=[您你现現当當目所]|[^>›»＞]*[>›»＞]|.{2,5}(?:首页|首頁))(?:您|你)?(?:现在|現在|當前|当前|目前)?(?:所在|的)?"
+    r"(?:位置|頁面|页面)\s?[:：].*|(?:首页|首頁|网站首页|網站首頁|主页)\s?[>›»＞/|·-].*)$"
 )
 # 首页 > 新闻 > 正文; a chain of Latin names or figures (A > B > C) is not one.
 CRUMBS = re.compile(r"^[^>›»＞。，]{1,12}(?:\s?[>›»＞]\s?[^>›»＞。，]{1,16}){2,6}$")
@@ -69,7 +71,10 @@ SHARE_LINE = re.compile(
 # The advertisement of a stockbroker that a page hangs on a line, and a line that is nothing but a mark of one.
 HANGING_ADVERT = re.compile(r"\s?(?:抄底机会在哪里？)?【立即开户[^】]{0,20}】")
 ADVERT = re.compile(r"炒股就看金麒麟分析师研报|^[【\[]?(?:广告|廣告|推广|推廣|赞助商链接)[】\]]?$")
-RETURN = re.compile(r"返回.{0,16}(?:首页|首頁|新闻|列表|栏目|频道|主页)")
+# Beside nothing but buttons, and before 新闻 no more than its kind: 返回家乡创业上新闻 is a headline.
+RETURN = re.compile(
+    r"(?:点击)?返回(?![式舱])(?:[^，。、；：！？]{0,16}(?:首页|首頁|列表|栏目|频道|主页)|[^，。、；：！？]{0,4}(?:新闻|新聞)(?:中心|网|網)?)"
+)
 
 # A notice's first words, and the words by which a site speaks of itself: both, or a heading that says nothing else.
 NOTICE_HEADING = re.compile(

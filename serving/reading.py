@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from serving import front_matter, mail, markup, noise
-from serving.charset import characters, decode, is_misdecoded, without_surrogates
+from serving.charset import characters, decode, is_misdecoded, without_invisible, without_surrogates
 from serving.conversion import convert
 from serving.document import Document
 from serving.errors import ReadingError
@@ -25,7 +25,7 @@ from serving.phonetics import remove_readings
 __all__ = ["FILES", "FORMATS", "SUFFIXES", "ReadingError", "is_misdecoded", "kind_of", "read", "without_surrogates"]
 
 _MARKDOWN = re.compile(
-    r"^(?:#{1,6} +\S|[ \t]*[-*+] +\S.*\n[ \t]*[-*+] |```|\|.*\|[ \t]*$)|\]\((?:https?:/|/|#|\./|\w+\.\w)|"
+    r"^(?:#{1,6} +\S|[ \t]*[-*+] +\S.*\n[ \t]*[-*+] |```|\|.*\|[ \t]*$)|\]\((?:https?:/|data:|/|#|\./|\w+\.\w)|"
     r"\*\*[^\s*][^*\n]{0,200}\*\*",
     re.MULTILINE,
 )
@@ -93,9 +93,11 @@ def read(data: bytes | str, *, format: str = "auto", title: str = "", id: str = 
 def _document(extracted: Extracted, meta: dict[str, str], title: str, id: str) -> Document:
     """Take out readings and noise, and put together what was stated where."""
     removed = extracted.removed
-    body, readings = remove_readings(extracted.text)
+    visible = without_invisible(extracted.text, links=True)
+    removed["control_characters"] += len(extracted.text) - len(visible)
+    body, readings = remove_readings(visible)
     removed["readings"] += readings
-    stated = title or meta.get("title", "") or extracted.title
+    stated = without_invisible(title or meta.get("title", "") or extracted.title)
     lines = _split_lines(body)
     cleaned = noise.clean(lines, _one_line(remove_readings(stated)[0]))
     removed.update(cleaned.removed)
@@ -106,14 +108,18 @@ def _document(extracted: Extracted, meta: dict[str, str], title: str, id: str) -
     tags = meta.get("tags", "") or meta.get("keywords", "") or extracted.tags
     warnings = Counter({f"{name}_removed": count for name, count in removed.items()}) + extracted.noted
     return Document(
-        text=text, title=without_surrogates(_one_line(cleaned.title)), id=id,
+        text=text, title=_shown(_one_line(cleaned.title)), id=id,
         date=noise.normal_date(meta.get("date", "")) or noise.normal_date(extracted.date) or cleaned.date,
-        source=without_surrogates(meta.get("source", "") or extracted.source or cleaned.source),
-        category=without_surrogates(meta.get("categories", "") or meta.get("category", "") or extracted.category),
-        tags=tuple(tag for tag in re.split(r"[,，、;；\s]+", without_surrogates(tags)) if tag),
+        source=_shown(meta.get("source", "") or extracted.source or cleaned.source),
+        category=_shown(meta.get("categories", "") or meta.get("category", "") or extracted.category),
+        tags=tuple(tag for tag in re.split(r"[,，、;；\s]+", _shown(tags)) if tag),
         warnings=tuple(f"{name}: {count}" for name, count in sorted(warnings.items())),
-        removed=tuple(without_surrogates(noise.unmarked(line)) for line in extracted.dropped) + tuple(_gone(lines, cleaned)),
+        removed=tuple(_shown(noise.unmarked(line)) for line in extracted.dropped) + tuple(_gone(lines, cleaned)),
     )
+
+
+def _shown(text: str) -> str:
+    return without_surrogates(without_invisible(text))
 
 
 def _gone(lines: list[str], cleaned: noise.Cleaned) -> Iterator[str]:

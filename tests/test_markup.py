@@ -72,6 +72,32 @@ def test_pages_keep_every_sentence_and_nothing_else(name: str) -> None:
     assert document.text.split("\n") == list(ARTICLE)
 
 
+LINKS = "<ul>" + "".join(f"<li><a href='/{i}'>别处的第{i}条新闻标题</a></li>" for i in range(60)) + "</ul>"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        PAGES["wechat"].replace("</body>", f"<script>var a='{'x' * 5000}';</script></body>"),
+        f"{LINKS}<div class='detail share'>{{paragraphs}}</div>",
+        f"<html><body>{LINKS}<div id='article-comment'>{{paragraphs}}</div></body></html>",
+        f"<div><style>{'p{margin:0}' * 500}</style></div><div style='visibility:hidden'>{{paragraphs}}</div>",
+    ],
+)
+def test_scripts_and_links_do_not_make_the_article_a_hidden_box(page: str) -> None:
+    document = read(page.replace("{paragraphs}", "".join(f"<p>{text}</p>" for text in ARTICLE)))
+    assert document.text.split("\n") == list(ARTICLE) and not any("hidden" in warning for warning in document.warnings)
+
+
+def test_boxes_that_seem_hidden_are_read_where_there_is_nothing_else() -> None:
+    assert body("".join(f"<div class='share'>{text}</div>" for text in ARTICLE)) == list(ARTICLE)
+
+
+@pytest.mark.parametrize("box", ["<span class='share'>分享到微信</span>", "<b style='visibility: hidden'>分享到微信</b>"])
+def test_a_box_within_a_link_is_no_article(box: str) -> None:
+    assert body(f"<div><a href='/share'>{box}</a>" + "".join(f"<p>{text}</p>" for text in ARTICLE) + "</div>") == list(ARTICLE)
+
+
 def test_what_a_page_states_of_itself() -> None:
     page = PAGES["government"].replace("{paragraphs}", "".join(f"<p>{text}</p>" for text in ARTICLE))
     document = read(page)
@@ -133,6 +159,11 @@ def test_unseen_is_left_out_and_named(noise: str) -> None:
         ("<p>A&nbsp;&amp;&nbsp;B&ldquo;好&rdquo;&#12290;</p><p>乙&mdash;&mdash;丙。</p>", ["A & B“好”。", "乙——丙。"]),
         ("<pre>第一行。\n第二行。</pre><p>第三行。</p>", ["第一行。", "第二行。", "第三行。"]),
         ("<p>H<sub>2</sub>O和<b>重</b>点。</p><p>x<sup>2</sup>。</p>", ["H2O和重点。", "x2。"]),
+        (
+            "<p>共10<sup>6</sup>个。</p><p>约2×10<sup>−3</sup>克，10<sup>5.5</sup>份。</p>",
+            ["共10⁶个。", "约2×10⁻³克，10^5.5份。"],
+        ),
+        ("<p>说明<sup>[1]</sup>、第1<sup>st</sup>、2020<sup><a href='#n'>3</a></sup>。</p>", ["说明[1]、第1st、20203。"]),
         ("<p><ruby>漢<rp>(</rp><rt>ㄏㄢˋ</rt><rp>)</rp></ruby>字。</p><p>好。</p>", ["漢字。", "好。"]),
         ("<p>见<a href='/a'>通知</a>全文。</p><p>乙。</p>", ["见通知全文。", "乙。"]),
         ("&lt;p&gt;第一句完整。&lt;/p&gt;&lt;p&gt;第二句完整。&lt;/p&gt;", ["第一句完整。", "第二句完整。"]),
@@ -154,6 +185,12 @@ def test_lists_of_links_go_and_a_lone_link_stays() -> None:
     [
         ("# 标题一行\n\n正文**重点**和*斜体*、`代码`及~~旧~~。\n\n> 引文一句。", "正文重点和斜体、代码及旧。\n引文一句。"),
         ('# 标题一行\n\n见[通知全文](https://a.cn/x_(1).html "提示")。\n![图](/a.png)\n乙。', "见通知全文。\n乙。"),
+        (f"# 标题一行\n\n甲。\n\n![图1](data:image/png;base64,{'iVBOR' * 800})\n\n乙。", "甲。\n乙。"),
+        (
+            "# 标题一行\n\n见![图 1](<图片 1.png>)甲。\n![图1][img1]\n![K\\[D\\]J](img/1.png)\n\n[img1]: https://a.cn/1.png",
+            "见甲。",
+        ),
+        ("# 标题一行\n\n见[附件](<附件 1.pdf>)。真好![13](P67)！", "见附件。真好![13](P67)！"),
         ("# 标题一行\n\n- 第一项\n- 第二项\n* 第三项\n+ 第四项\n1. 第五项", "第一项\n第二项\n第三项\n第四项\n1. 第五项"),
         ("# 标题一行\n\n| 甲 | 乙 |\n|---|:-:|\n| 3 | 4 |\n\n***\n\n完。好了。", "甲 乙\n3 4\n完。好了。"),
         ("# 标题一行\n\n文献指出此点[13](P67)。数据见[表1]。", "文献指出此点[13](P67)。数据见[表1]。"),

@@ -32,6 +32,7 @@ def kept(*lines: str) -> list[str]:
         ("日期：2024年5月11日 16:01", "source_lines"),
         ("返回首页", "links"),
         ("[返回新闻列表]", "links"),
+        ("【返回某某新闻中心首页】【打印】", "links"),
         ("分享到：微信 微博 QQ空间", "buttons"),
         ("【字号：大 中 小】【打印】【关闭】", "buttons"),
         ("长按识别二维码关注我们", "buttons"),
@@ -127,6 +128,9 @@ STAYS = [
     "A > B > C",
     "第一章 正文",
     "返回工作岗位首日，他接诊四十名患者。",
+    "农民工返回家乡创业成新闻热点",
+    "二、返回式卫星频道资源",
+    "位置：市人民医院门诊三楼",
     "广告费用占收入的两成。",
     "表1 各县区筛查人数 | 东区 | 西区",
     "点击率和阅读量是新媒体的指标。",
@@ -233,6 +237,40 @@ def test_the_head_of_a_scraped_page(head: list[str]) -> None:
     assert document.text == f"{A}\n{B}"
     assert (document.title, document.source) == ("全市启动免费筛查", "某某日报")
     assert document.date in ("2024-05-11",) or "时间：" in head[-1]
+
+
+@pytest.mark.parametrize(
+    ("head", "lines"),
+    [
+        (["索引号：A1", "发文机关：市卫健委", "成文日期：2024-05-11", "主题词："], []),
+        (["索引号：A1", "发文机关：市卫健委", "成文日期：2024-05-11", "主题词："], ["各县区卫生健康局：", "请遵照执行。"]),
+        (
+            ["索引号：", "A1", "标　题：", "市卫健委关于筛查的通知", "成文日期：", "2024-05-11", "主题词："],
+            ["市卫健委", "关于筛查的通知"],
+        ),
+        (["索引号：", "A1", "发文机关：", "市卫健委", "成文日期：", "2024-05-11", "主题词：", "卫生 筛查"], []),
+    ],
+)
+def test_an_official_table_whose_last_value_is_missing_takes_no_line_of_the_document(head: list[str], lines: list[str]) -> None:
+    document = read("\n".join([*head, *lines, A, B]), format="text")
+    assert ([*lines, A, B], "2024-05-11") == (document.text.split("\n"), document.date)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["关于停诊的通知", "因设备检修", "5月10日停诊一天", "市人民医院", "2024年5月8日", "附件：停诊科室名单"],
+        ["项目价格表", "基因筛查 200元", "2024-01-01", "无创产前 500元", "耳聋基因 100元"],
+    ],
+)
+def test_short_lines_above_a_date_stay_where_no_prose_follows(lines: list[str]) -> None:
+    document = read("\n".join(lines), format="text")
+    assert [document.title, *document.text.split("\n")] == [line for line in lines if not line.startswith("20")]
+
+
+def test_a_headline_with_the_words_of_a_button_is_read() -> None:
+    assert read("航天员返回地球后首次召开新闻发布会").text == "航天员返回地球后首次召开新闻发布会"
+    assert read(f"<p><a href='/a'>返回舱搭载的种子运抵频道</a></p><p>{A}</p>").title == "返回舱搭载的种子运抵频道"
 
 
 def test_a_heading_is_the_title_and_wrapped_text_or_a_dateline_is_not() -> None:

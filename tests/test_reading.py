@@ -83,6 +83,15 @@ def test_characters(text: str) -> None:
     assert read(text).text == f"{A}\n{B}"
 
 
+@pytest.mark.parametrize(
+    "text", ["基&#8203;因筛&shy;查&#xfeff;&#x202e;好。", "<p>基&#8203;因筛&shy;查</p><p>&#xfeff;&#x202e;好。</p>"]
+)
+def test_invisible_characters_that_come_as_entities(text: str) -> None:
+    document = read(text, title="题\0目\u200b")
+    assert (document.title, document.text.replace("\n", "")) == ("题目", "基因筛查好。")
+    assert "control_characters_removed: 4" in document.warnings
+
+
 def test_white_space_inside_a_line_is_one_space() -> None:
     assert read("姓名　　张三\t\t年龄 \xa0 三十岁。").text == "姓名 张三 年龄 三十岁。"
 
@@ -100,6 +109,12 @@ def test_front_matter(title: str) -> None:
     assert document.text == f"{A}\n{B}" and document.title and "layout" not in document.text
     assert (document.date, document.category, document.tags) == ("2024-05-01", "政策", ("筛查", "妇幼"))
     assert "front_matter_removed: 1" in document.warnings
+
+
+@pytest.mark.parametrize("title", ["no", "12:30", "1_000", "2024-05-01", ""])
+def test_front_matter_is_taken_as_written(title: str) -> None:
+    document = read(f"---\ntitle: {title}\ndate: 2024-05-01 03:00:00 +0800\ncategory: ~\n---\n{A}")
+    assert (document.title, document.date, document.category) == (title, "2024-05-01", "")
 
 
 def test_front_matter_that_is_broken_yaml() -> None:
