@@ -11,6 +11,7 @@ import io
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -24,16 +25,19 @@ from serving.kinds import advice, is_archive, is_document, is_hidden, is_read, i
 from serving.members import read_document, read_member, read_stream, read_within, unread
 from serving.reading import SUFFIXES
 from serving.rows import TABLES, Fields, Item, read_jsonl
-from serving.storage import expand_remote, is_remote, open_remote
+from serving.storage import expand_remote, is_folder, is_remote, open_remote
 
 __all__ = ["DOCUMENT_SUFFIXES", "InputError", "Item", "STANDARD_INPUT", "count", "documents", "expand", "files", "read_upload"]
 
 DOCUMENT_SUFFIXES = tuple(SUFFIXES)
 STANDARD_INPUT = "-"
+_WITHIN = "a table or an archive inside an uploaded zip is not read: unpack it, or score it with python -m serving.score"
 
 
-def expand(inputs: Iterable[str]) -> list[str]:
-    """Inputs with patterns (``data/**/*.zip``) replaced by the files they name, in order.
+def expand(inputs: Iterable[str], ignored: Counter[str] | None = None) -> list[str]:
+    """Inputs with patterns (``data/**/*.zip``) and remote folders replaced by the files in them, in order.
+
+    Files of a remote folder that are no documents are left out, and counted by suffix in ``ignored``.
 
     Raises:
         InputError: there is no such file, or a pattern names none.
@@ -42,7 +46,7 @@ def expand(inputs: Iterable[str]) -> list[str]:
     for name in inputs:
         if name == STANDARD_INPUT or os.path.lexists(name):
             found.append(name)
-        elif matches := expand_remote(name) if is_remote(name) else _matching(name):
+        elif matches := _remote(name, Counter() if ignored is None else ignored) if is_remote(name) else _matching(name):
             found += matches
         else:
             raise InputError(f"no such file or folder: {name}")
@@ -54,6 +58,17 @@ def _matching(pattern: str) -> list[str]:
     if "**" in pattern:  # which also matches the folders that the files lie in
         found = [name for name in found if not os.path.isdir(name)]
     return found
+
+
+def _remote(name: str, ignored: Counter[str]) -> list[str]:
+    found = expand_remote(name, is_hidden)
+    if not found or not is_folder(name):
+        return found
+    foreign = [file for file in found if not is_read(file) and not advice(file)]
+    if len(foreign) == len(found):
+        raise InputError(f"{name}: holds no documents ({', '.join(DOCUMENT_SUFFIXES)}, tables or archives)")
+    ignored.update(os.path.splitext(file)[1].lower() for file in foreign)
+    return [file for file in found if is_read(file) or advice(file)]
 
 
 def documents(source: str | Path, names: Fields = Fields()) -> Iterator[Item]:
@@ -118,14 +133,21 @@ def _count(names: Iterable[str]) -> int | None:
 
 
 def read_upload(name: str, content: bytes) -> Iterator[Item]:
-    """The documents of an uploaded file: itself, or the members of a zip, unpacked one by one as they are taken."""
+    """The documents of an uploaded file: itself, or the members of a zip, unpacked one by one as they are taken.
+
+    Members that hold documents, but are of a kind that is not read here, are errors; pictures and the like are passed over.
+    """
     if not name.lower().endswith(".zip"):
         yield from read_document(name, io.BytesIO(content), name, 0, Fields())
         return
     try:
         for member in zip_members(io.BytesIO(content)):
-            if is_document(member.name):
+            if any(map(is_hidden, member.name.split("/"))):
+                continue
+            if is_document(member.name) or advice(member.name):
                 yield from read_member(member, "", 0, Fields())
+            elif is_read(member.name):
+                yield Item(member.name, error=_WITHIN, member=member.name)
     except InputError as error:
         yield Item(name, error=str(error))
     except Exception as error:  # libraries raise what happens to happen on damaged bytes

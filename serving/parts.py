@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,11 +39,11 @@ class Inputs:
     Both are known when ``parts`` has come to its end.
     """
 
-    def __init__(self, names: Sequence[str], fields: Fields) -> None:
+    def __init__(self, names: Sequence[str], fields: Fields, ignored: Mapping[str, int] | None = None) -> None:
         self.names, self._fields = names, fields
         self._base = os.getcwd()  # which is another where Ray's workers run
         self.problems: list[dict[str, str]] = []
-        self.ignored: Counter[str] = Counter()
+        self.ignored = Counter(ignored or {})
 
     def count(self) -> int | None:
         """How many documents there are, if that is cheap to know."""

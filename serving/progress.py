@@ -8,23 +8,26 @@ the part itself.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from serving.archive import STANDARD_INPUT
 from serving.errors import InputError
 from serving.parts import Key, Part
 from serving.results import SCHEMAS, WRITERS, Rows, topic_rows, write_jsonl
-from serving.storage import open_folder
+from serving.storage import is_folder, is_remote, located, open_folder
 
 _PART = re.compile(rf"part-(\d{{5,}})-(\d{{6,}})\.({'|'.join(WRITERS)})")
 _OWN = (".part-", ".errors", ".done-", ".run", ".begun")  # how names of files begin that are being written
 ERRORS, RUN, STATE = "errors.jsonl", "run.json", ".progress"
 _BEGUN, _INDEX = f"{STATE}/begun.json", f"{STATE}/originals.sqlite"
+_ADVICE = "use --restart, which deletes them, or another folder"
 
 
 @dataclass
@@ -55,19 +58,48 @@ class Progress:
         """Keep other runs out of the folder. Raises InputError if another run is at work there."""
         return self._folder.alone()
 
+    def without_results(self, inputs: Sequence[str], names: Sequence[str]) -> list[str]:
+        """``names``, which ``inputs`` stand for, less what runs have written here: patterns and shells find that as well.
+
+        Raises:
+            InputError: nothing is left, or the folder lies in an input, so that results would be read as documents.
+        """
+        place = located(self.output)
+        kept = [name for name in names if name == STANDARD_INPUT or not self._is_result(name, place)]
+        if not kept:
+            raise InputError(f"the inputs are results in {self.output}: name documents, or another --output")
+        results = set(names).difference(kept)
+        for name in {*inputs, *kept} - results - {STANDARD_INPUT}:
+            if _may_be_folder(name) and place.is_relative_to(located(name)) and is_folder(name):
+                raise InputError(f"--output {self.output} lies inside the input {name}: choose another place")
+        return kept
+
+    def _is_result(self, name: str, place: PurePath) -> bool:
+        own = os.path.basename(name)
+        if own in (ERRORS, RUN) or _PART.fullmatch(own):
+            return located(name).parent == place
+        return _may_be_folder(name) and located(name) == place and self._was_begun()
+
+    def _was_begun(self) -> bool:
+        return _BEGUN in (f"{STATE}/{name}" for name in self._folder.names(STATE))
+
     def begin(self, identity: dict[str, Any], restart: bool) -> None:
         """Start afresh, or go on if what is there was begun with the same inputs, model and options.
 
         Raises:
-            InputError: what is there was begun otherwise.
+            InputError: what is there was begun otherwise, or is not a run's.
         """
         self.sweep()
-        parts = [name for name in self._folder.names() if _PART.fullmatch(name)]
+        there = list(self._folder.names())
+        parts = [name for name in there if _PART.fullmatch(name)]
         if parts and not restart:
             self._compare(identity)
             return
+        foreign = " and ".join(name for name in (ERRORS, RUN) if name in there)
+        if foreign and not restart and not self._was_begun():
+            raise InputError(f"{self.output} holds {foreign} that this command did not write: {_ADVICE}")
         state = [f"{STATE}/{name}" for name in self._folder.names(STATE) if ".json" in name]
-        for old in [*parts, *state, ERRORS, RUN]:
+        for old in [*parts, ERRORS, RUN, *state]:
             self._folder.remove(old)
         for path in self.index.parent.glob(f"{self.index.name}*"):
             path.unlink()
@@ -79,16 +111,15 @@ class Progress:
             self._folder.sweep(folder, _OWN)
 
     def _compare(self, identity: dict[str, Any]) -> None:
-        advice = "use --restart, which deletes them, or another folder"
         try:
             before = json.loads(self._folder.read(_BEGUN))
         except FileNotFoundError:
-            raise InputError(f"{self.output} holds results that this command did not begin: {advice}") from None
+            raise InputError(f"{self.output} holds results that this command did not begin: {_ADVICE}") from None
         if before != json.loads(json.dumps(identity)):
             changed = ", ".join(name for name in identity if before.get(name) != identity[name]) or "options"
-            raise InputError(f"{self.output} holds results that were begun with other or changed {changed}: {advice}")
+            raise InputError(f"{self.output} holds results that were begun with other or changed {changed}: {_ADVICE}")
         if not self.index.exists():
-            raise InputError(f"{self.index}, without which reprints are not known, is gone, or on another machine: {advice}")
+            raise InputError(f"{self.index}, without which reprints are not known, is gone, or on another machine: {_ADVICE}")
 
     def done(self) -> dict[Key, int]:
         """Parts that are done -> documents and errors in each."""
@@ -163,6 +194,10 @@ class Progress:
             return json.loads(self._folder.read(f"{STATE}/done-{_name(key)}.json"))
         except (OSError, ValueError) as error:
             raise InputError(f"{self.output}/{STATE} is damaged ({error}): use --restart, or another folder") from error
+
+
+def _may_be_folder(name: str) -> bool:
+    return is_remote(name) or os.path.isdir(name)  # asking a store takes long
 
 
 def _name(key: Key) -> str:

@@ -20,7 +20,7 @@ _ORIGIN = [
     ("input", pa.string()),         # as given on the command line
     ("member", pa.string()),        # the document's place within the input
     ("title", pa.string()),
-    ("date", pa.string()),          # as stated: 2025-03-01 where it could be read
+    ("date", pa.string()),          # as the row states it, else as 2025-03-01 where the document holds one
     ("source", pa.string()),
     ("sha256", pa.string()),        # of the document as found
     ("script", pa.string()),        # ISO 15924: Hans, Hant, Hani, Latn, Zyyy

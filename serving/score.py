@@ -16,12 +16,15 @@ the end, for the reason stated; 130: interrupted.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import platform
 import sys
 import time
 import traceback
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +37,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from serving.archive import STANDARD_INPUT, InputError, expand
+from serving.cores import cores
 from serving.engines import ENGINES, Work, check_engine
 from serving.model import ModelError, read_config
 from serving.parts import Inputs, fingerprint, printable
@@ -52,7 +56,7 @@ _VERSIONS = ("wenzhai", "openvino", "tokenizers", "opencc", "rensa", "trafilatur
 @click.option("--model", default=get_settings().model, type=click.Path(path_type=Path), help="Model folder.")
 @click.option("--format", "kind", default="parquet", show_default=True, type=click.Choice(list(WRITERS)))
 @click.option("--rows", default="document", show_default=True, type=click.Choice(list(SCHEMAS)), help="A row for each …")
-@click.option("--workers", default=os.cpu_count() or 1, show_default="cores", type=click.IntRange(1), help="Processes.")
+@click.option("--workers", default=lambda: cores(), show_default="cores", type=click.IntRange(1), help="Processes.")
 @click.option("--threads", default=0, show_default="cores by workers", type=click.IntRange(0), help="Of each worker.")
 @click.option("--engine", default="local", show_default=True, type=click.Choice(list(ENGINES)))
 @click.option("--address", default="", help="Ray cluster, e.g. ray://head:10001; left out: Ray on this machine.")
@@ -74,19 +78,23 @@ def main(
     code = 2
     try:
         config = read_config(model)
-        names = expand(inputs)
+        ignored: Counter[str] = Counter()
+        names = expand(inputs, ignored)
         if names.count(STANDARD_INPUT) > 1:
             raise InputError("standard input can be read once: state - once")
         check_engine(engine, names)
-        _check_output(output, names)
+        progress = Progress(output, kind, rows)
+        kept = progress.without_results(inputs, names)
+        if len(kept) < len(names):
+            click.echo(f"left out of the inputs: {len(names) - len(kept)} that are results in {output}", err=True)
         options = {
             "format": kind, "rows": rows, "fields": vars(fields), "include_text": include_text,
             "skip_duplicates": skip_duplicates,
         }
-        run = Run(Inputs(names, fields), model, config, Progress(output, kind, rows), options)
-        with run.progress.alone():
-            run.progress.begin(run.identity(), restart)
-            code = run.score(engine, workers, threads or max(1, (os.cpu_count() or 1) // workers), address)
+        run = Run(Inputs(kept, fields, ignored), model, config, progress, options)
+        with progress.alone():
+            progress.begin(run.identity(), restart)
+            code = run.score(engine, workers, threads or max(1, cores() // workers), address)
     except (ModelError, InputError) as error:
         click.echo(f"Error: {error}", err=True)
     except (WorkerError, OSError) as error:
@@ -97,13 +105,6 @@ def main(
     except Exception:
         click.echo(f"{traceback.format_exc()}Error: this should not have happened, please report it; {again}", err=True)
     sys.exit(code)
-
-
-def _check_output(output: str, names: list[str]) -> None:
-    """Raise InputError if results would be read as documents."""
-    for name in names:
-        if os.path.isdir(name) and Path(output).resolve().is_relative_to(Path(name).resolve()):
-            raise InputError(f"--output {output} lies inside the input {name}: choose another place")
 
 
 class Run:
@@ -161,7 +162,8 @@ class Run:
         totals = self.progress.finish(self.inputs.problems, {**record, "counts": {"ignored_files": ignored}})
         if not totals.found:
             raise InputError("; ".join(f"{problem['input']}: {problem['reason']}" for problem in self.inputs.problems))
-        self._report(totals, scored, time.monotonic() - clock)
+        with _printing():
+            self._report(totals, scored, time.monotonic() - clock)
         return 1 if totals.errors else 0
 
     def _record(self, workers: int, started: datetime) -> dict[str, Any]:
@@ -206,6 +208,18 @@ class Run:
             click.echo(f"{files} passed over (counted in {self.progress.output}/{RUN})")
         if totals.errors:
             click.echo(f"see {self.progress.output}/{ERRORS}")
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """What is printed is no result: that nobody reads it, or that its encoding lacks a character, is no failure of the run."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        yield
+    except (OSError, SystemExit):  # the latter from rich, at a broken pipe
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # else Python would fail at writing the rest as it ends
 
 
 def _version(name: str) -> str:

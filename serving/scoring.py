@@ -131,7 +131,7 @@ class Scorer:
     ) -> dict[str, Any]:
         row = {
             "id": item.id, "input": item.input, "member": item.member, "title": document.title,
-            "date": document.date or item.date, "source": document.source, "sha256": content_hash(item.content),
+            "date": item.date or document.date, "source": document.source, "sha256": content_hash(item.content),
             "script": script_of(document.text), "length": len(document.text), "duplicate_of": duplicate_of,
             "topics": None, "summary": None, "warnings": list(document.warnings), "model": self._model.name,
         }

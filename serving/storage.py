@@ -11,10 +11,11 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 try:
     import fcntl
@@ -38,16 +39,43 @@ def open_remote(name: str) -> IO[bytes]:
     return system.open(path, "rb")
 
 
-def expand_remote(name: str) -> list[str]:
-    """Addresses that a pattern, a folder or a file stands for, in order."""
+def expand_remote(name: str, is_hidden: Callable[[str], bool] = lambda name: False) -> list[str]:
+    """Addresses that a file, a folder or a pattern stands for, in order, but hidden ones that a pattern does not ask for."""
     system, path = _locate(name)
-    if any(c in path for c in "*?["):
-        found = system.glob(path)
+    first = next((at for at, c in enumerate(path) if c in "*?["), None)
+    if first is not None and not _exists(system, path):
+        found, start = system.glob(path), path.rfind("/", 0, first) + 1
     elif system.isdir(path):
-        found = system.find(path)
+        found, start = system.find(path), len(path.rstrip("/")) + 1
     else:
-        found = [path] if system.exists(path) else []
+        return [system.unstrip_protocol(path)] if system.exists(path) else []
+    if "/." not in path[start - 1 :]:
+        found = [file for file in found if not any(map(is_hidden, file[start:].split("/")))]
     return [system.unstrip_protocol(file) for file in sorted(found)]
+
+
+def _exists(system: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Whether what looks like a pattern is a name."""
+    try:
+        return bool(system.exists(path))
+    except Exception:  # a store may refuse such a name; what else is wrong, looking for the pattern will say
+        return False
+
+
+def located(name: str | Path) -> PurePath:
+    """One spelling of each place, so that two can be compared, and one be found to lie in another."""
+    if not is_remote(name):
+        return Path(os.path.realpath(name))
+    system, path = _locate(str(name))
+    return Path(os.path.realpath(path)) if isinstance(system, LocalFileSystem) else PurePosixPath(system.unstrip_protocol(path))
+
+
+def is_folder(name: str) -> bool:
+    """Whether a path or address is a folder that is there."""
+    if not is_remote(name):
+        return os.path.isdir(name)
+    system, path = _locate(name)
+    return bool(system.isdir(path))
 
 
 def fingerprint_remote(name: str) -> list[Any]:

@@ -24,6 +24,7 @@ from backports import zstd
 from serving import archive
 from serving.archive import InputError, Item
 from serving.reading import read
+from serving.rows import Fields
 from serving.settings import get_settings
 from tests.hostile import raw_zip, tarred, zipped
 
@@ -319,6 +320,15 @@ def test_parquet(tmp_path: Path) -> None:
         list(archive.documents(path))
 
 
+def test_parquet_of_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    text, cells = "学校开学，孩子们回到教室。", {"title": "学校", "id": "a一", "date": "2024-01-01"}
+    for encoding in ("utf-8", "gb18030"):
+        pq.write_table(pa.table({name: [cell.encode(encoding)] for name, cell in {"text": text, **cells}.items()}), path)
+        (item,) = archive.documents(path)
+        assert (item.id, item.title, item.date, read(item.content).text) == ("a一", "学校", "2024-01-01", text)
+
+
 def test_parquet_of_many_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": [f"第{i}句。" for i in range(1000)]}), path, row_group_size=300)
@@ -356,6 +366,14 @@ def test_upload(small_limit: int) -> None:
     assert item.id == "a.zip" and "damaged" in item.error
 
 
+def test_members_of_an_uploaded_zip_that_are_not_read_are_errors() -> None:
+    names = ("甲.txt", "旧.doc", "表.xlsx", "行.csv", "包.zip", "图.png", ".隐/乙.csv", "__MACOSX/._旧.doc")
+    found = list(archive.read_upload("a.zip", zipped({name: b"one" for name in names})))
+    assert [item.id for item in found] == list(names[:5]) and found[0] == Item("甲.txt", b"one")
+    for item, advice in zip(found[1:], ("as DOCX", "as CSV", "serving.score", "serving.score"), strict=True):
+        assert advice in item.error
+
+
 def test_a_damaged_archive_of_any_kind_never_raises_anything_else(tmp_path: Path) -> None:
     """A byte flipped, all over the file: documents, items with errors, or one InputError."""
     for name, mode in (("a.zip", ""), ("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.parquet", "")):
@@ -384,6 +402,66 @@ def test_csv_of_excel_in_china_with_chinese_columns(tmp_path: Path) -> None:
     path.write_bytes("编号,标题,正文\r\n一,题,医院开展筛查。\r\n".encode("gb18030"))
     (item,) = archive.documents(path)
     assert (item.id, item.title, read(item.content).text) == ("一", "题", "医院开展筛查。")
+
+
+CHINESE = {
+    "gb18030": ("id,{},text", "题目", ["学校", "省委"], "本市学校九月开学，孩子们回到教室。"),
+    "big5": ("id,{},text", "題目", ["學校", "醫院"], "本市學校九月開學，孩子們回到教室。"),
+}
+
+
+@pytest.mark.parametrize("encoding", CHINESE)
+@pytest.mark.parametrize("ascii", [True, False])
+def test_csv_whose_cells_may_be_utf8_by_chance(tmp_path: Path, encoding: str, ascii: bool) -> None:
+    header, name, titles, text = CHINESE[encoding]
+    path = tmp_path / "a.csv"
+    rows = "".join(f"{i},{title},{text}\n" for i, title in enumerate(titles))
+    path.write_bytes(f"{header.format('title' if ascii else name)}\n{rows}".encode(encoding))
+    found = list(archive.documents(path))
+    assert [item.title for item in found] == titles and {read(item.content).text for item in found} == {text}
+
+
+def test_csv_whose_rows_are_not_all_in_one_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    text = "本市学校九月开学。"
+    rows = [f"学校,{text}".encode("gb18030"), f"学校,{text}".encode(), f"André,{text}".encode()]
+    path.write_bytes(b"\n".join([b"title,text", *rows, "学校,".encode() + text.encode("gb18030")]))
+    found = list(archive.documents(path))
+    assert [item.title for item in found] == ["学校", "学校", "André", "学校"]
+    assert {read(item.content).text for item in found} == {text}
+
+
+@pytest.mark.parametrize("name, rows, found", [
+    ("a.tsv", '1|"十四五"规划\n2|"十四五\n3|正常\n4|"结束"\n5|甲', ['"十四五"规划', '"十四五', "正常", "结束", "甲"]),
+    ("a.tsv", '1|"多行\n|""缩进""\n"\n2|甲\n3|"未完', ['多行\n\t"缩进"\n', "甲", '"未完']),
+    ("a.tsv", '1|"十四五\n2|正常"\n3|甲', ["lines 2 to 3 ", "甲"]),
+    ("a.csv", '1|"十四五"规划\n2|"十四五\n3|正常\n4|"结束"了\n5|甲', ['"十四五"规划', "line 3:", "正常", '"结束"了', "甲"]),
+    ("a.csv", '1|"多行| 逗号\n说""好"""\n2|"说"好"|走"\n3|甲', ['多行, 逗号\n说"好"', "line 4:", "甲"]),
+    ("a.csv", '1|"多行\n说"好"。"\n2|甲', ["lines 2 to 3:", "甲"]),
+])
+def test_quotation_marks_swallow_no_rows(tmp_path: Path, name: str, rows: str, found: list[str]) -> None:
+    path = tmp_path / name
+    path.write_text(f"id|text\n{rows}".replace("|", "\t" if name == "a.tsv" else ","), "utf-8")
+    for item, wanted in zip(archive.documents(path), found, strict=True):
+        assert item.error.startswith(wanted) if wanted.startswith("line") else item.content == wanted
+
+
+@pytest.mark.parametrize("kind", ["title", "date", "id"])
+def test_a_field_that_was_asked_for_and_is_not_there(tmp_path: Path, kind: str) -> None:
+    names = Fields(**{kind: "标题一"})
+    (tmp_path / "a.csv").write_text("标题,text\n题,正文。\n", "utf-8")
+    pq.write_table(pa.table({"标题": ["题"], "text": ["正文。"]}), tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        with pytest.raises(InputError, match="no field '标题一' .it has 标题, text"):
+            list(archive.documents(tmp_path / name, names))
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"标题": "题", "text": "正文。"}\n{"text": "正文。"}\n', "utf-8")
+    found = archive.documents(path, names)
+    assert next(found).content == next(found).content == "正文。"
+    with pytest.raises(InputError, match=f"no row has a field '标题一' .--{kind}-field.; rows have 标题, text"):
+        next(found)
+    path.write_text(path.read_text("utf-8") + '{"标题一": "题", "text": "正文。"}\n', "utf-8")
+    assert len(list(archive.documents(path, names))) == 3, "rows may leave fields out"
 
 
 @pytest.mark.parametrize("end", ["", "\n"])

@@ -16,9 +16,13 @@ import httpx
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from opencc import OpenCC
 
 from benchmarks.kills import session_of
+from serving import score
+from serving.archive import expand
+from serving.errors import InputError
 from serving.progress import Progress
 from tests.conftest import ROOT, Server, make_rows, run_module
 
@@ -225,6 +229,80 @@ def test_results_do_not_become_documents(tmp_path: Path, tiny_model: Path) -> No
     (tmp_path / "甲.txt").write_text("正文。")
     done = run_module("serving.score", tmp_path, "--output", tmp_path / "a" / "out", "--model", tiny_model, check=False)
     assert done.returncode == 2 and "inside the input" in done.stderr and not (tmp_path / "a").exists()
+
+
+def test_a_pattern_that_finds_the_results_too_goes_on(tmp_path: Path, tiny_model: Path) -> None:
+    jsonl(tmp_path / "a.jsonl", 6)
+    command = ("serving.score", f"{tmp_path}/*.jsonl", "--output", tmp_path, "--model", tiny_model, "--format", "jsonl")
+    assert "6 scored now" in run_module(*command, **SMALL).stdout
+    (tmp_path / "part-00000-000001.jsonl").unlink()
+    again = run_module(*command, **SMALL)
+    assert "2 scored now" in again.stdout and "2 that are results" in again.stderr
+    assert "6 scored now" in run_module(*command, "--restart", **SMALL).stdout
+    once_each(tmp_path, 6)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_results_among_the_inputs_are_told_by_their_place(tmp_path: Path, scheme: str) -> None:
+    output, other = tmp_path / "out", tmp_path / "other"
+    for folder in (output, other):
+        folder.mkdir()
+        for name in ("a.jsonl", "errors.jsonl", "run.json", "part-00000-000000.jsonl", "part-00000.jsonl"):
+            (folder / name).write_text("{}")
+    progress = Progress(f"{scheme}{output}", "jsonl")
+    names = expand([f"{scheme}{tmp_path}/o*/*.json*"])
+    kept = [name for name in names if "/other/" in name or name.endswith(("/a.jsonl", "/part-00000.jsonl"))]
+    assert len(names) == 10 and len(kept) == 7 and progress.without_results(names, names) == kept
+    with pytest.raises(InputError, match="are results in"):
+        progress.without_results(names, [f"{scheme}{output}/run.json"])
+    inside = [f"{scheme}{other}", f"{scheme}{output}"]  # as a shell expands DIR/*
+    with pytest.raises(InputError, match="inside the input"):
+        progress.without_results(inside, inside)
+    (output / ".progress").mkdir()
+    (output / ".progress" / "begun.json").write_text("{}")
+    assert progress.without_results(inside, inside) == inside[:1]
+
+
+def test_files_that_no_run_wrote_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "errors.jsonl").write_text("mine")
+    with pytest.raises(InputError, match=r"holds errors.jsonl that this command did not write: use --restart"):
+        Progress(tmp_path, "jsonl").begin({}, restart=False)
+    assert (tmp_path / "errors.jsonl").read_text() == "mine"
+    Progress(tmp_path, "jsonl").begin({}, restart=True)
+    assert not (tmp_path / "errors.jsonl").exists()
+
+
+def test_workers_are_as_many_as_the_cores_that_may_be_used(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def note(run: score.Run, engine: str, workers: int, threads: int, address: str) -> int:
+        started.append((workers, threads))
+        return 0
+
+    monkeypatch.setattr(score, "cores", lambda: 12)
+    monkeypatch.setattr(score.Run, "score", note)
+    arguments = [str(jsonl(tmp_path / "a.jsonl", 1)), "--output", str(tmp_path / "out"), "--model", str(tiny_model)]
+    for more in ([], ["--workers", "4"]):
+        assert CliRunner().invoke(score.main, [*arguments, *more]).exit_code == 0
+    assert started == [(12, 1), (4, 3)]
+
+
+@pytest.mark.parametrize("reader", ["gone", "latin-1"])
+def test_a_table_that_can_not_be_printed_is_no_failure(tmp_path: Path, tiny_model: Path, reader: str) -> None:
+    path, output = jsonl(tmp_path / "a.jsonl", 2), tmp_path / "结果"
+    command = [sys.executable, "-m", "serving.score", path, "--output", output, "--model", tiny_model, "--workers", "1"]
+    encoding = {"PYTHONIOENCODING": "latin-1"} if reader == "latin-1" else {}
+    ours, theirs = os.pipe()
+    if reader == "gone":
+        os.close(ours)
+    done = subprocess.run(command, cwd=ROOT, stdout=theirs, stderr=subprocess.PIPE, text=True, env={**os.environ, **encoding})
+    os.close(theirs)
+    assert done.returncode == 0 and "Error" not in done.stderr and "Traceback" not in done.stderr
+    if reader == "latin-1":
+        with open(ours, encoding="latin-1") as printed:
+            assert "??/part-*.parquet" in (said := printed.read()) and "2 scored now" in said
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path, tiny_model: Path) -> None:

@@ -52,6 +52,14 @@ def test_a_bug_in_one_document_does_not_stop_the_others(
         assert touched == [0, 1, 2, *([0, 2] if step == "read" else [0, 1, 2])]
 
 
+def test_what_a_row_states_goes_before_what_its_text_states(tmp_path: Path, scorer: Scorer) -> None:
+    text = "更新时间：2019-01-01 10:00\n全市孕妇可以接受免费的基因筛查。"
+    stated = Item("0", text, date="2025-03-01", input="甲.zip", member="0.txt")
+    scorer.finish(scorer.prepare(Part(Key(0, 3), [stated, Item("1", text)]))[1], {})
+    rows, _ = stored(tmp_path)
+    assert [row["date"] for row in rows] == ["2025-03-01", "2019-01-01"]
+
+
 def test_reprints_keep_their_places_when_a_document_is_given_up(tmp_path: Path, scorer: Scorer) -> None:
     """It is decided once; read again after a death, the part has a document less."""
     part = Part(Key(0, 3), items(4))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from serving.archive import expand
 from serving.errors import InputError
+from serving.parts import Inputs
+from serving.progress import Progress
+from serving.rows import Fields
 from serving.storage import LocalFolder, RemoteFolder, expand_remote, fingerprint_remote, open_folder
 from tests.conftest import make_rows, run_module
 
@@ -55,11 +60,42 @@ def test_addresses(tmp_path: Path) -> None:
     assert expand_remote(f"file://{tmp_path}") == [f"file://{tmp_path}/a/c.zip", f"file://{tmp_path}/b.jsonl"]
     assert expand_remote(f"file://{tmp_path}/*.jsonl") == expand_remote(f"file://{tmp_path}/b.jsonl") == [f"file://{tmp_path}/b.jsonl"]
     assert expand_remote(f"file://{tmp_path}/none.zip") == []
+    (tmp_path / "a [1].jsonl").write_text("x")
+    assert expand_remote(f"file://{tmp_path}/a [1].jsonl") == [f"file://{tmp_path}/a [1].jsonl"], "what is there is no pattern"
     before = fingerprint_remote(f"file://{tmp_path}/b.jsonl")
     (tmp_path / "b.jsonl").write_text("xy")
     assert fingerprint_remote(f"file://{tmp_path}/b.jsonl") != before
     with pytest.raises(InputError, match="nowhere"):
         expand_remote("nowhere://bucket/x")
+
+
+def test_a_remote_folder_is_read_as_one_here(tmp_path: Path) -> None:
+    place = tmp_path / ".in"
+    for name in ("甲.txt", "乙/图.PNG", "乙/旧.doc", ".DS_Store", ".git/x.txt", "乙/._甲.txt"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("正文。")
+    ignored: Counter[str] = Counter()
+    names = expand([f"file://{place}"], ignored)
+    assert names == [f"file://{place}/{name}" for name in ("乙/旧.doc", "甲.txt")] and ignored == {".png": 1}
+    inputs = Inputs(names, Fields(), ignored)
+    assert [len(part.items) for part in inputs.parts()] == [1] and inputs.ignored == {".png": 1}
+    assert ["DOCX" in problem["reason"] for problem in inputs.problems] == [True]
+    assert expand([f"file://{place}/**/*.txt"]) == [f"file://{place}/甲.txt"]
+    assert expand([f"file://{place}/.g*/*"]) == [f"file://{place}/.git/x.txt"]
+    (place / "乙" / "旧.doc").unlink()
+    with pytest.raises(InputError, match="holds no documents"):
+        expand([f"file://{place}/乙"])
+
+
+def test_an_output_inside_an_input_is_told_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "甲.txt").write_text("正文。")
+    assert Progress("file:///elsewhere/out", "jsonl").without_results(["in"], ["in"]) == ["in"]
+    for output in (tmp_path / "in" / "out", f"file://{tmp_path}/in/out"):
+        for name in ("in", f"file://{tmp_path}/in"):
+            with pytest.raises(InputError, match="inside the input"):
+                Progress(output, "jsonl").without_results([name], expand([name]))
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
