@@ -28,6 +28,7 @@ class Unread(Enum):
     LATE = 3
     TOO_DEEP = 4
     TOO_MANY = 5
+    EMPTY = 6
 
 
 def media_type(headers: Headers) -> str:

@@ -29,6 +29,7 @@ except ImportError:  # Windows: there one worker alone may store
 from serving import label_studio
 from serving.errors import InputError
 from serving.http import fail
+from serving.reading import is_misdecoded
 from serving.schema import STRICT, DocumentError
 from serving.settings import get_settings
 
@@ -51,6 +52,11 @@ class Correction(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Correction:
+        if not self.text.strip():
+            raise ValueError("'text' is blank: send the text that the analysis returned")
+        if any(map(is_misdecoded, (self.text, self.title, self.id))):
+            raise ValueError("text, title or id holds U+FFFD or halves of surrogate pairs, which training refuses: "
+                             "decode it with the right encoding")
         if self.topics is None and not self.key_sentences:
             raise ValueError("give 'topics' or 'key_sentences', else the row teaches nothing")
         if set(self.evidence or {}) - set(self.topics or []):

@@ -78,7 +78,7 @@ class RequestMiddleware:
         body: bytes | JSONResponse | None = self._refuse(scope, headers)
         with self.held.counted(receive) as counted:
             if body is None and scope["method"] in ("POST", "PUT", "PATCH"):
-                body = await self._body(counted, headers, scope["path"])
+                body = await self._body(counted, headers, scope)
             if not isinstance(body, JSONResponse):
                 return await self._run(body, scope, receive, send)
         await _send_early(body, scope, receive, send)  # what is refused is held no longer
@@ -95,7 +95,7 @@ class RequestMiddleware:
         finally:
             _failure.reset(token)
 
-    async def _body(self, receive: Receive, headers: Headers, path: str) -> bytes | JSONResponse:
+    async def _body(self, receive: Receive, headers: Headers, scope: Scope) -> bytes | JSONResponse:
         """The body, or why it is not taken."""
         try:
             body = await read_body(receive, self.settings.max_request_bytes, self.settings.receive_seconds)
@@ -104,11 +104,13 @@ class RequestMiddleware:
         if isinstance(body, bytes):
             REQUEST_BYTES.inc(len(body))
             if media_type(headers) == "application/json":
-                body = await asyncio.to_thread(self._json, body, path) if len(body) > _LARGE_BODY else self._json(body, path)
+                body = await asyncio.to_thread(self._json, body, scope) if len(body) > _LARGE_BODY else self._json(body, scope)
         return self._unread(body) if isinstance(body, Unread) else body
 
-    def _json(self, body: bytes, path: str) -> bytes | Unread:
-        values = math.inf if path in _ANY_NUMBER else self.settings.max_json_values
+    def _json(self, body: bytes, scope: Scope) -> bytes | Unread:
+        if scope["method"] == "POST" and scope["path"] in BODIES and (not body or body.isspace()):
+            return Unread.EMPTY  # BentoML would take it for an object without fields
+        values = math.inf if scope["path"] in _ANY_NUMBER else self.settings.max_json_values
         return misshapen(body, self.settings.max_json_depth, values) or valid_unicode(body)
 
     def _refuse(self, scope: Scope, headers: Headers) -> JSONResponse | None:
@@ -118,7 +120,8 @@ class RequestMiddleware:
         caller = ""
         if self.keys.required:
             scheme, _, key = headers.get("authorization", "").partition(" ")
-            name = self.keys.name_of(key.encode("latin-1").decode("utf-8", "surrogateescape")) if scheme == "Bearer" else None
+            key = key.encode("latin-1").decode("utf-8", "surrogateescape")
+            name = self.keys.name_of(key) if scheme.lower() == "bearer" else None
             if name is None:
                 return error_response(401, "send the header 'Authorization: Bearer KEY' with the service's key", self.settings)
             caller = scope.setdefault("wenzhai", {})["caller"] = name
@@ -156,6 +159,7 @@ class RequestMiddleware:
             Unread.TOO_LARGE: (413, f"the request is larger than {limits.max_request_bytes} bytes: send fewer documents"),
             Unread.CUT_OFF: (400, "the connection ended before the whole body had arrived: send it again"),
             Unread.LATE: (408, f"the body did not arrive within {limits.receive_seconds:g} seconds: send less at a time"),
+            Unread.EMPTY: (400, "the body is not JSON in UTF-8: it is empty"),
             Unread.TOO_MANY: (400, f"the JSON has more than {limits.max_json_values} values: send fewer documents or topics"),
             Unread.TOO_DEEP: (400, f"the JSON is nested more than {limits.max_json_depth} deep: see /docs.json for its shape"),
         }[why]

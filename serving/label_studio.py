@@ -43,7 +43,7 @@ def to_task(document: Mapping[str, Any]) -> dict[str, Any]:
     """A task: of an analysis (with ``text``) it holds a prediction, of a labelled row an annotation.
 
     Raises:
-        InputError: what is given is neither, or names a sentence that is not in the text.
+        InputError: what is given is neither, or names a sentence that is not in the text, or not where its offset says.
     """
     text = document.get("text")
     if not isinstance(text, str) or not text:
@@ -60,16 +60,16 @@ def to_task(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prediction(analysis: Mapping[str, Any]) -> dict[str, Any]:
-    topics = analysis.get("topics") or []
+    text, topics = analysis["text"], analysis.get("topics") or []
     spans: dict[Span, dict[str, float]] = {}
     for sentence in (analysis.get("summary") or {}).get("sentences", []):
-        spans.setdefault(_span(sentence), {})[KEY] = sentence["rank_score"]
+        spans.setdefault(_span(sentence, text), {})[KEY] = sentence["rank_score"]
     for topic in topics:
         for sentence in topic["evidence"]:
-            spans.setdefault(_span(sentence), {})[topic["id"]] = sentence["score"]
+            spans.setdefault(_span(sentence, text), {})[topic["id"]] = sentence["score"]
     prediction = {
         "model_version": analysis.get("model", ""),
-        "result": [*_choices([topic["id"] for topic in topics]), *_labels(analysis["text"], spans)],
+        "result": [*_choices([topic["id"] for topic in topics]), *_labels(text, spans)],
     }
     # The least certain topic: Label Studio sorts tasks by it, so that those worth reading come first.
     return {**prediction, "score": min(topic["score"] for topic in topics)} if topics else prediction
@@ -90,8 +90,11 @@ def _of_row(row: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     return [*_choices(list(row.get("topics") or [])), *_labels(text, spans)]
 
 
-def _span(sentence: Mapping[str, Any]) -> Span:
-    return sentence["offset"], sentence["offset"] + sentence["length"]
+def _span(sentence: Mapping[str, Any], text: str) -> Span:
+    start, end, quoted = sentence["offset"], sentence["offset"] + sentence["length"], sentence["text"]
+    if start < 0 or not quoted or text[start:end] != quoted:
+        raise InputError(f"'{quoted[:40]}' is not at {start} of its text: give the text that the same analysis returned")
+    return start, end
 
 
 def _choices(topics: list[str]) -> list[dict[str, Any]]:
@@ -112,18 +115,20 @@ def _labels(text: str, spans: Mapping[Span, Mapping[str, float | None]]) -> list
 def to_row(task: Mapping[str, Any], names: Mapping[str, str] = {}, *, has_choices: bool = True) -> dict[str, Any]:
     """The labelled row of an annotated task, as Label Studio exports it ("JSON", not "JSON-MIN").
 
-    Of several annotations the ground truth counts, else the last one that was not skipped. Predictions are no labels.
+    Of several annotations the ground truth counts, else the last one that was not skipped. Predictions are no labels; nor is
+    a span of theirs that was left as it was with a topic that was not, or no longer, chosen.
 
     Args:
-        names: id by name of the topics whose names a project used in place of their ids.
+        names: id by name of the topics that are known; a project may use either.
         has_choices: whether an annotation without choices says that the text has no topic, or says nothing of topics.
 
     Raises:
-        InputError: there is no text, no annotation, or a span that does not fit the text.
+        InputError: there is no text, no annotation, a span that does not fit the text, or one that a reader labelled with a
+            topic without choosing the topic.
     """
     data = task.get("data")
     text = data.get("text") if isinstance(data, Mapping) else None
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not text.strip():
         raise InputError("has no text under 'data.text': export from Label Studio as JSON, not JSON-MIN")
     result = _annotation(task)
     row: dict[str, Any] = {name: value for name in _KEPT if isinstance(value := data.get(name), str) and value}
@@ -131,6 +136,7 @@ def to_row(task: Mapping[str, Any], names: Mapping[str, str] = {}, *, has_choice
         row["id"] = str(task["id"])
     topics: list[str] = []
     marked: dict[str, list[str]] = {}
+    by_hand: set[str] = set()
     utf16 = text.encode("utf-16-le", "surrogatepass") if any(c > "\uffff" for c in text) else b""
     for item in result:
         value = item.get("value") if isinstance(item, Mapping) else None
@@ -141,7 +147,10 @@ def to_row(task: Mapping[str, Any], names: Mapping[str, str] = {}, *, has_choice
             sentence = _quoted(value, text, utf16).strip()
             if sentence:
                 marked.setdefault(names.get(label, label), []).append(sentence)
+                by_hand.update([names.get(label, label)] if item.get("origin") != "prediction" else [])
     keys = marked.pop(KEY, [])
+    if unchosen := sorted(by_hand.intersection(names.values()).difference(topics)):
+        raise InputError(f"has a sentence labelled '{unchosen[0]}', which is not chosen: choose it too, or take the label off")
     if has_choices:
         row["topics"] = list(dict.fromkeys(topics))
         marked = {topic: sentences for topic, sentences in marked.items() if topic in row["topics"]}
@@ -197,7 +206,7 @@ def _quoted(value: Mapping[str, Any], text: str, utf16: bytes) -> str:
     stated = value.get("text")
     try:
         start, end = int(value["start"]), int(value["end"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError("has a labelled span without offsets: label plain text (the Text tag)") from None
     found = text[start:end] if 0 <= start < end <= len(text) else ""
     if not isinstance(stated, str) or found == stated:

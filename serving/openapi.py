@@ -42,7 +42,7 @@ _SUMMARIES = {
     "/v1/label-studio/import": "Label Studio's annotated tasks as labelled rows, which training takes",
 }
 _ERRORS = {
-    400: "The body is not JSON in UTF-8, or not a multipart form",
+    400: "The body is empty, not JSON in UTF-8, or not a multipart form; or its JSON has too many values, or is nested too deep",
     401: "The service has a key, and the request does not carry it",
     404: "The service was started without a file for corrections",
     408: "The body did not arrive in time",

@@ -27,20 +27,24 @@ _COLUMNS = {
     ("csv", "topic"): dict.fromkeys(TOPICS.names, "VARCHAR"),
 }
 _ERROR = dict.fromkeys(("input", "member", "id", "reason"), "VARCHAR")
+_PATH = "hive_partitioning = false"  # else a folder called date=2025 would set the column date of all rows within
 _TOPIC = "STRUCT(id VARCHAR, name VARCHAR, score DOUBLE, evidence VARCHAR[])[]"
 _NESTED = f"""
   [{{'id': t.id, 'name': t.name, 'score': t.score, 'evidence': [e.text FOR e IN t.evidence]}} FOR t IN topics]
     ::{_TOPIC} AS topics,
   summary.text AS summary, warnings, model"""
-# In a CSV values are joined by |, so quotations that hold one themselves can't be told apart. A document without topics differs
-# from one that was left unscored by having a summary.
+# In a CSV values are joined by |: those of several topics that hold one themselves can't be told apart. A document without
+# topics differs from one that was left unscored by having a summary.
 _JOINED = f"""
-  CASE WHEN topics IS NOT NULL THEN
+  CASE WHEN len(ids) <> len(score) THEN error('a topic id holds |, which joins ids in CSV: score to parquet or jsonl instead')
+  WHEN topics IS NOT NULL THEN
     [{{'id': t[1], 'name': NULL, 'score': t[2]::DOUBLE, 'evidence': CASE WHEN t[3] <> '' THEN [t[3]] ELSE [] END}}
       FOR t IN [[ids[i], score[i], CASE WHEN len(quotes) = len(ids) THEN quotes[i] END] FOR i IN range(1, len(ids) + 1)]]
   WHEN summary IS NOT NULL THEN [] END::{_TOPIC} AS topics,
   summary, string_split(warnings, '|') AS warnings, model"""
-_SPLIT = "string_split(topics, '|') AS ids, string_split(scores, '|') AS score, string_split(evidence, '|') AS quotes"
+_SPLIT = """string_split(scores, '|') AS score,
+  CASE WHEN len(score) > 1 THEN string_split(topics, '|') ELSE [topics] END AS ids,
+  CASE WHEN len(score) > 1 THEN string_split(evidence, '|') ELSE [evidence] END AS quotes"""
 _GROUPED = f"""
   list({{'id': topic, 'name': topic_name, 'score': score::DOUBLE,
     'evidence': CASE WHEN evidence IS NULL THEN [] ELSE [evidence] END}} ORDER BY score::DOUBLE DESC)::{_TOPIC} AS topics,
@@ -57,8 +61,9 @@ WITH stated AS (
   FROM loaded),
 dated AS (
   SELECT * EXCLUDE p, try_cast(concat_ws('-', p.y, nullif(p.m || p.mm, ''), nullif(p.d || p.dd, '')) AS DATE) AS a,
-    try_strptime(regexp_extract(date, '\d\d? [A-Z][a-z][a-z] \d{4}'), '%d %b %Y')::DATE AS b,
-    CASE WHEN regexp_full_match(date, '\d{10}(\d{3})?(\.\d+)?') THEN epoch_ms(rpad(date[:13], 13, '0')::BIGINT)::DATE END AS c,
+    try_strptime(regexp_extract(date, '\d\d? [A-Z][a-z][a-z] (?:19|20)\d\d'), '%d %b %Y')::DATE AS b,
+    CASE WHEN regexp_full_match(date, '\d{10}(\d{3})?(\.\d+)?')
+      THEN epoch_ms(rpad(split_part(date, '.', 1), 13, '0')::BIGINT)::DATE END AS c,
     try_cast(p.y || '-' || nullif(p.m || p.mm, '') || '-1' AS DATE) AS month, try_cast(p.y || '-1-1' AS DATE) AS year
   FROM stated)
 SELECT * EXCLUDE (a, b, c, month, year), coalesce(a, b, c, month, year) AS published,
@@ -129,20 +134,21 @@ def _origin(name: str, grouped: bool) -> str:
 def _source(kind: str, rows: str, files: Sequence[str]) -> str:
     place = quote(files[0]) if len(files) == 1 else f"[{', '.join(map(quote, files))}]"
     if kind == "parquet":
-        return f"read_parquet({place})"
+        return f"read_parquet({place}, {_PATH})"
     columns = _struct(_COLUMNS[kind, rows])
     if kind == "jsonl":
         form = f"format = 'newline_delimited', maximum_object_size = {_OBJECT_BYTES}"
-        return f"read_json({place}, {form},\n  columns = {columns})"
+        return f"read_json({place}, {form}, {_PATH},\n  columns = {columns})"
     form = f"header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', max_line_size = {_OBJECT_BYTES}"
-    return f"read_csv({place}, {form},\n  columns = {columns})"
+    return f"read_csv({place}, {form}, {_PATH},\n  columns = {columns})"
 
 
 def _errors(run: Run) -> str:
     """The errors of one run: gathered when it has come to its end, until then beside each part."""
     folder, place, names = open_folder(run.place), literal(run.place), ", ".join(_ERROR)
     if run.finished and ERRORS in set(folder.names()):
-        source = f"read_json({quote(f'{place}/{ERRORS}')}, format = 'newline_delimited', columns = {_struct(_ERROR)})"
+        form = f"format = 'newline_delimited', {_PATH}, columns = {_struct(_ERROR)}"
+        source = f"read_json({quote(f'{place}/{ERRORS}')}, {form})"
     elif any(name.startswith("done-") for name in folder.names(STATE)):
         # read_json would hold a buffer of 32 MB for each of these files, which do not end with a line's end.
         form = json.dumps({"errors": [_ERROR]})

@@ -7,7 +7,6 @@ all to see what a number is.
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pyarrow.parquet as pq
 
+from serving.cores import cores
 from serving.errors import InputError
 from serving.parts import printable
 from serving.progress import RUN
@@ -61,7 +61,7 @@ def open_archive(places: Sequence[str]) -> Iterator[Archive]:
         options: dict[str, Any] = {
             "autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": folder,
             "preserve_insertion_order": False,
-            "memory_limit": f"{get_settings().report_memory_bytes}B", "threads": min(_THREADS, os.cpu_count() or 1),
+            "memory_limit": f"{get_settings().report_memory_bytes}B", "threads": min(_THREADS, cores()),
         }
         with duckdb.connect(f"{folder}/tables.duckdb", config=options) as connection:
             for place in filter(is_remote, (run.place for run in runs)):

@@ -136,7 +136,8 @@ def _json(answer: BaseModel) -> Response:
 async def docs(request: Request) -> Response:
     """The OpenAPI document, with this model's topics; it takes the place of the one that BentoML would generate."""
     known = [topic.id for topic in bentoml.get_current_service().model.topics]
-    return JSONResponse(openapi.describe(known, secured=bool(settings.api_key)))
+    secured = bool(settings.api_key or settings.api_keys or settings.api_keys_file)
+    return JSONResponse(openapi.describe(known, secured=secured))
 
 
 async def files(request: Request) -> Response:

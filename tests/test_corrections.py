@@ -41,6 +41,8 @@ def test_what_is_stored_is_what_training_reads(tiny_model: Path, tmp_path: Path)
             ({"text": TEXT}, "teaches nothing"), ({**ROW, "topics": ["other"], "evidence": None}, "unknown topic 'other'"),
             ({**ROW, "key_sentences": ["别的。"]}, "not in 'text'"), ({**ROW, "topics": []}, "not among 'topics'"),
             ({**ROW, "more": 1}, "more"), ({**ROW, "key_sentences": ["费用免费。"] * 201}, "200"), ({**ROW, "text": ""}, "text"),
+            ({**none, "text": " \n　"}, "blank"), ({**none, "text": "基因\ufffd"}, "U+FFFD"),
+            ({**none, "title": "\ufffd"}, "U+FFFD"),
         ]
         for row, says in refused:
             answer = client.post("/v1/corrections", json={"rows": [none, row]})

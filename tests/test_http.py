@@ -78,11 +78,12 @@ def test_unknown_topics_are_named(tiny_server: Server, option: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"documents=1", f'{{"documents": [{{"text": "{SECRET}'.encode(),
+    [b"", b" \n", b"{", b"documents=1", f'{{"documents": [{{"text": "{SECRET}'.encode(),
      json.dumps(with_one(), ensure_ascii=False).encode("utf-16"), b'{"documents": [{"text": "\\x"}]}'],
 )
-def test_what_is_not_json(tiny_server: Server, body: bytes) -> None:
-    answer = httpx.post(f"{tiny_server.url}/v1/analyze", content=body, headers=JSON)
+@pytest.mark.parametrize("path", ["analyze", "label-studio/import"])
+def test_what_is_not_json(tiny_server: Server, body: bytes, path: str) -> None:
+    answer = httpx.post(f"{tiny_server.url}/v1/{path}", content=body, headers=JSON)
     assert_shape(answer, 400, "the body is not JSON in UTF-8")
     assert SECRET not in answer.text
 
@@ -198,7 +199,9 @@ def test_the_key_guards_the_endpoints(serve: Callable[..., Server]) -> None:
             assert response.headers["www-authenticate"] == "Bearer"
     key = {"Authorization": "Bearer open sesame é".encode()}
     assert httpx.post(f"{server.url}/v1/analyze", json=with_one(), headers=key).status_code == 200
-    assert httpx.get(f"{server.url}/v1/topics", headers=key).status_code == 200
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        headers = {"Authorization": f"{scheme} open sesame é".encode()}
+        assert httpx.get(f"{server.url}/v1/topics", headers=headers).status_code == 200
     for path in ("/", "/healthz", "/readyz", "/livez", "/docs.json"):
         assert httpx.get(f"{server.url}{path}").status_code == 200
     document = httpx.get(f"{server.url}/docs.json").json()

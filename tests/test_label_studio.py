@@ -79,6 +79,16 @@ def test_an_analysis_becomes_a_prediction() -> None:
         to_row(to_task(analysis))
 
 
+@pytest.mark.parametrize("wrong", [{"offset": 0}, {"offset": -15}, {"offset": 900}, {"length": 7}, {"text": ""}, {"text": "短"}])
+def test_an_analysis_of_another_text_is_refused(wrong: dict) -> None:
+    sentence = {"text": "费用由财政承担。", "offset": 12, "length": 8, "rank_score": 0.9, "score": 0.9} | wrong
+    analysis = {"id": "a", "text": TEXT, "warnings": [], "topics": [], "summary": {"sentences": [sentence]}}
+    proved = {**analysis, "summary": None, "topics": [{"id": "tcm", "score": 0.8, "evidence": [sentence]}]}
+    for given in (analysis, proved):
+        with pytest.raises(InputError, match="the same analysis"):
+            to_task(given)
+
+
 @pytest.mark.parametrize(
     "offsets", [{"start": 12, "end": 20, "text": "费用由财政承担。"}, {"start": 13, "end": 21, "text": "费用由财政承担。"},
                 {"start": "12", "end": "20"}],
@@ -107,12 +117,23 @@ def test_no_choice_means_no_topic_only_in_a_project_that_has_choices() -> None:
     assert "topics" not in rows[0] and "teaches nothing" in errors[0][1]
 
 
+def test_a_label_without_its_choice_is_not_lost() -> None:
+    names = {"中医药": "tcm", "民生工程": "livelihood_program"}
+    by_hand, foreign = span(12, 20, "民生工程"), span(12, 20, "Person")
+    rows, errors = to_rows([exported(choice("tcm"), by_hand), exported(choice("tcm"), foreign), exported(by_hand)], names)
+    assert [row["topics"] for row in rows] == [["tcm"]]
+    assert len(errors) == 2 and all("'livelihood_program', which is not chosen" in error for _, error in errors)
+    left = {**by_hand, "origin": "prediction"}  # of a topic that the reader took away
+    assert to_rows([exported(choice("tcm"), left)], names) == (rows, [])
+
+
 @pytest.mark.parametrize(
     "task, says",
     [
         ([], "JSON object"), ({"text": TEXT}, "not JSON-MIN"), ({"data": {"text": TEXT}}, "no annotation"),
         (exported(was_cancelled=True), "no annotation"), (exported(span(0, 900, "key_sentence")), "does not fit"),
         (exported(span(0, 4, "key_sentence", text="别的话")), "does not fit"), (exported(span("/p[1]", 4, "x")), "plain text"),
+        (exported(span(float("inf"), 4, "x")), "plain text"), ({"data": {"text": " \n"}}, "not JSON-MIN"),
     ],
 )
 def test_what_is_wrong_is_said_and_the_others_go_through(task: object, says: str) -> None:

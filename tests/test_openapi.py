@@ -1,13 +1,19 @@
 """The OpenAPI document names everything, and the service keeps to it."""
 
+import asyncio
 import json
 import os
+from types import SimpleNamespace
 
+import bentoml
 import httpx
 import pytest
 import schemathesis
 from conftest import Server
 from hypothesis import HealthCheck, given, settings
+
+from serving import routes
+from serving.settings import Settings
 
 
 def test_docs_name_every_endpoint_and_error(tiny_server: Server) -> None:
@@ -27,6 +33,16 @@ def test_docs_name_every_endpoint_and_error(tiny_server: Server) -> None:
     assert document["components"]["schemas"]["TopicId"]["enum"] == ["finance", "screening"]
     references = {part.split('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
     assert references == set(document["components"]["schemas"])
+
+
+@pytest.mark.parametrize("keys", [{"api_key": "a"}, {"api_keys": f"desk={'0' * 64}"}, {"api_keys_file": "keys.json"}, {}])
+def test_docs_say_that_a_key_is_needed(monkeypatch: pytest.MonkeyPatch, keys: dict[str, str]) -> None:
+    """A client that was generated from them could not authenticate itself otherwise."""
+    monkeypatch.setattr(routes, "settings", Settings(**keys))
+    monkeypatch.setattr(bentoml, "get_current_service", lambda: SimpleNamespace(model=SimpleNamespace(topics=[])))
+    document = json.loads(asyncio.run(routes.docs(None)).body)
+    assert ("securitySchemes" in document["components"]) is bool(keys)
+    assert document["paths"]["/v1/topics"]["get"].get("security") == ([{"key": []}] if keys else None)
 
 
 ON_DOCUMENTS = ("/v1/analyze", "/v1/classify", "/v1/summarize", "/v1/files")

@@ -176,6 +176,33 @@ def test_a_query_prints_csv(tmp_path: Path) -> None:
         assert wrong.exit_code == 2 and said in wrong.output
 
 
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_folder_named_like_a_column_sets_none(tmp_path: Path, kind: str) -> None:
+    folder = scored(tmp_path / "date=1999-01" / "source=x" / "model=1" / "reason=y", kind=kind)
+    found = CliRunner().invoke(main, [str(folder), "--query", "SELECT date, source, model FROM documents WHERE id = 'a'"])
+    assert found.output.splitlines()[1:] == ["2025-03-01,江岸日报,tiny@1234567"]
+    assert "the PDF is encrypted" in CliRunner().invoke(main, [str(folder), "--query", "SELECT reason FROM errors"]).output
+
+
+def test_timestamps_and_dates_of_no_document(tmp_path: Path) -> None:
+    dates = {"1700000000": "2023-11-14", "1700000000.5": "2023-11-14", "1700000000123.0": "2023-11-14", "31 Dec 9999": "",
+             "31 Dec 1999": "1999-12-31"}
+    folder = scored(tmp_path / "scored", [document(date, {}, date) for date in dates])
+    found = CliRunner().invoke(main, [str(folder), "--query", "SELECT date, published FROM documents"])
+    assert dict(csv.reader(found.output.splitlines()[1:])) == dates
+    assert {row[0]: row[1] for row in table(report(tmp_path, folder), "time", -1)} == {"到日": "4", "无法识别": "1"}
+
+
+def test_a_topic_id_that_holds_what_joins_ids(tmp_path: Path) -> None:
+    rows = [document("a", {"x|y": 0.9}), document("b", {"tcm": 0.8})]
+    found = report(tmp_path, scored(tmp_path / "one", rows, "csv"))
+    assert [row[:2] for row in table(found, "topics")] == [["tcm", "1"], ["x|y", "1"]]
+    assert "a的x|y证据。" in [node.text() for node in found.css("li.card q")]
+    folder = scored(tmp_path / "several", [*rows, document("c", {"x|y": 0.9, "tcm": 0.8})], "csv")
+    result = CliRunner().invoke(main, [str(folder), "--output", str(tmp_path / "none.html")])
+    assert result.exit_code == 1 and "a topic id holds |" in result.output and "score to parquet" in result.output
+
+
 def test_english(tmp_path: Path) -> None:
     page = report(tmp_path, scored(tmp_path / "scored"), language="en")
     assert page.css_first("html").attributes["lang"] == "en" and page.css_first("h1").text() == "Archive report"
