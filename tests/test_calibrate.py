@@ -7,7 +7,7 @@ import pytest
 
 from serving.calibration import sigmoid
 from serving.reading import read
-from training.calibrate import choose_keys, choose_summary, choose_thresholds, fit_calibration
+from training.calibrate import choose_keys, choose_summary, choose_thresholds, fit_calibration, importance
 from training.data import Row
 from training.examples import Example
 from training.metrics import expected_calibration_error
@@ -114,3 +114,21 @@ def test_the_floor_is_chosen_by_the_summaries_where_no_sentence_is_marked() -> N
         short = Example(document, [], np.zeros((1, 5), np.float32), None, None, row)
         redundancy, floor = choose_summary([short], [Prediction(np.zeros(0), logits)])
         assert choose_keys(short, logits[:, 0], redundancy, floor) == expected
+
+
+def test_labels_drawn_evenly_are_fitted_to_an_archive_where_a_topic_is_rare() -> None:
+    """Of the rows half have the topic, of the archive a tenth: scores mean what they say there, and fewer pass."""
+    rng = np.random.default_rng(0)
+    truth = (np.arange(4_000) % 2)[:, None].astype(np.float32)
+    logits = rng.normal(2 * truth - 1, 1.5)
+    weights = importance(truth, np.array([0.1]))
+    assert np.average(truth, weights=weights) == pytest.approx(0.1)
+    assert weights.sum() == pytest.approx(len(truth))
+    even, rare = (fit_calibration(logits, None, truth, False, counts) for counts in (None, weights))
+    assert np.average(even.probabilities(logits, None, False), weights=weights) > 0.25
+    scores = rare.probabilities(logits, None, False)
+    assert np.average(scores, weights=weights) == pytest.approx(0.1, abs=0.01)
+    before, after = choose_thresholds(scores, truth), choose_thresholds(scores, truth, weights)
+    assert (scores >= after).mean() < 0.8 * (scores >= before).mean()
+    nearly_none = importance(truth, np.array([0.0]))
+    assert np.average(truth, weights=nearly_none) == pytest.approx(0.05), "a count of few documents may miss a topic altogether"

@@ -15,6 +15,7 @@ from training.metrics import key_sentence_f1
 from training.passes import Prediction
 from training.rouge import rouge_1_2
 
+_SHIFT = 10.0
 _OFFSET_PENALTY = 2.0  # keeps the offsets of scarce topics near the common one
 _LEXICON_PRIOR = 0.1  # of the lexicon's weight, beside the slope's
 _PRIOR = 0.5  # keeps slope and common offset finite where the dev part is told apart without error, or has no positive
@@ -32,14 +33,28 @@ def stacked(
     return np.stack([prediction.logits for prediction in predictions]), words
 
 
-def fit_calibration(logits: np.ndarray, lexical: np.ndarray | None, truth: np.ndarray, single_label: bool) -> Calibration:
+def importance(truth: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """What each label [documents, topics] counts for, so that a topic is as frequent as ``shares`` [T] says.
+
+    Importance weighting (Shimodaira 2000); a topic is taken for at most ten times rarer or more frequent than here.
+    """
+    own = np.clip(truth.mean(axis=0), 1e-6, 1 - 1e-6)
+    shares = np.clip(shares, own / _SHIFT, np.minimum(own * _SHIFT, 1 - (1 - own) / _SHIFT))
+    return np.where(truth > 0, shares / own, (1 - shares) / (1 - own))
+
+
+def fit_calibration(
+    logits: np.ndarray, lexical: np.ndarray | None, truth: np.ndarray, single_label: bool, weights: np.ndarray | None = None
+) -> Calibration:
     """Weights of network and lexicon, and an offset a topic, that minimise the log loss of [documents, topics] logits.
 
     Platt scaling (1999) of the sum of both, with one weight of each for all topics and penalised offsets, since a topic may
-    have few positives; temperature scaling (Guo et al. 2017), without offsets, where each document has one topic.
+    have few positives; temperature scaling (Guo et al. 2017), without offsets, where each document has one topic. ``weights`` of
+    the labels: see ``importance``.
     """
     topics = logits.shape[1]
     words = np.zeros_like(logits) if lexical is None else lexical
+    counts = np.ones_like(truth) if weights is None else weights
 
     def loss(parameters: np.ndarray) -> float:
         log_slope, lexicon, offsets = parameters[0], parameters[1], parameters[2:]
@@ -49,7 +64,8 @@ def fit_calibration(logits: np.ndarray, lexical: np.ndarray | None, truth: np.nd
             return float((np.logaddexp.reduce(z, axis=1) - (z * truth).sum(axis=1)).sum() + prior) / len(truth)
         z = z + offsets
         spread = offsets - offsets.mean()
-        return float((np.logaddexp(0, z) - z * truth).sum() + prior + _OFFSET_PENALTY * (spread @ spread)) / len(truth)
+        wrong = (counts * (np.logaddexp(0, z) - z * truth)).sum()
+        return float(wrong + prior + _OFFSET_PENALTY * (spread @ spread)) / len(truth)
 
     bounds = [(None, None), (0.0, None if lexical is not None else 0.0), *[(None, None)] * topics]
     fitted = minimize(loss, np.zeros(2 + topics), method="L-BFGS-B", bounds=bounds).x
@@ -57,12 +73,13 @@ def fit_calibration(logits: np.ndarray, lexical: np.ndarray | None, truth: np.nd
     return Calibration(float(np.exp(fitted[0])), float(fitted[1]), offsets.astype(np.float32))
 
 
-def choose_thresholds(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def choose_thresholds(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """The threshold a topic that is best for F1 of its own counts plus a share of all topics' counts.
 
-    The share keeps a topic with few positives from an extreme threshold that happens to fit them.
+    The share keeps a topic with few positives from an extreme threshold that happens to fit them. ``weights`` as above.
     """
-    counts = np.stack([_counts(scores, truth, t) for t in _GRID])  # [grid, topics, (tp, wrong)]
+    weights = np.ones_like(scores) if weights is None else weights
+    counts = np.stack([_counts(scores, truth, t, weights) for t in _GRID])  # [grid, topics, (tp, wrong)]
     pooled = counts.sum(axis=1, keepdims=True) * (_POOLED_SHARE / scores.shape[1])
     mixed = counts + pooled
     f1 = 2 * mixed[..., 0] / np.maximum(2 * mixed[..., 0] + mixed[..., 1], 1e-9)
@@ -71,10 +88,10 @@ def choose_thresholds(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.array([_GRID[np.flatnonzero(column)[column.sum() // 2]] for column in best.T])  # the middle of equally good ones
 
 
-def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:
+def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float, weights: np.ndarray) -> np.ndarray:
     decided = scores >= threshold
-    hits = (decided & (truth > 0)).sum(axis=0)
-    return np.stack([hits, (decided != (truth > 0)).sum(axis=0)], axis=1).astype(float)
+    parts = decided & (truth > 0), decided != (truth > 0)
+    return np.stack([(part * weights).sum(axis=0) for part in parts], axis=1)
 
 
 def choose_summary(examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:

@@ -11,7 +11,6 @@ writes a line a document with its labels, what the model gives and all scores, f
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from serving.cores import cores
 from serving.document import Document
 from serving.model import Model, ModelError, read_config
 from serving.render import LANGUAGES
@@ -56,7 +56,7 @@ def main(
         problems = [*reading.problems, *(bare.problems if bare else ())]
         if problems:
             raise DataError(problems)
-        loaded = Model.load(model, threads=_threads())
+        loaded = Model.load(model, threads=cores())
         judged = judge(loaded, reading.rows, documents, progress=True)
         figures = figures_of(loaded, judged)
         if report_file:
@@ -89,10 +89,6 @@ def _line(one: Judged, model: Model) -> dict[str, Any]:
     }
 
 
-def _threads() -> int:
-    return os.cpu_count() or 1
-
-
 def evaluate(
     model: Model | Path, rows: Sequence[Row], documents: dict[str, Document] | None = None, progress: bool = False
 ) -> dict[str, Any]:
@@ -105,7 +101,7 @@ def evaluate(
     """
     documents = read_documents(rows) if documents is None else documents
     if isinstance(model, Path):
-        model = Model.load(model, threads=_threads())
+        model = Model.load(model, threads=cores())
     return figures_of(model, judge(model, rows, documents, progress))
 
 

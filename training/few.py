@@ -68,11 +68,12 @@ def train_few(
     weak = _worth(material, examples, weak, folds, say)
     if material.bare:
         material = replace(material, shares=topic_shares(material, examples, weak, folds))
+        _say_shares(material, examples, say)
     choices, tokens = [], sum(example.tokens for example in [*examples, *weak])
     known = bool(set(material.old) & set(material.ids))
     for name in candidates(wanted, len(examples), tokens, known, bool(material.bare)):
         recipe = _MADE[name](material)
-        best = best_of(trials(recipe, examples, weak, folds, material.single_label))
+        best = best_of(trials(recipe, examples, weak, folds, material.single_label, material.shares))
         scores = " ".join(f"{score:.3f}" for score in best.folds)
         say(f"recipe {name} ({best.setting}): {best.mean:.3f} (folds {scores})")
         choices.append(best)
@@ -89,6 +90,13 @@ def train_few(
         "recipes_tried": {choice.recipe.name: round(choice.mean, 5) for choice in choices},
     }
     return _outcome(material, network, words, best, examples, dev, notes)
+
+
+def _say_shares(material: Material, examples: Sequence[Example], say: Callable[[str], None]) -> None:
+    if material.shares is not None:
+        own = np.mean([example.topics for example in examples if example.topics is not None], axis=0)
+        pairs = ", ".join(f"{i} {there:.1%} ({here:.1%})" for i, there, here in zip(material.ids, material.shares, own))
+        say(f"topics of the documents without labels (of those with), which decisions are fitted to: {pairs}")
 
 
 def _worth(
@@ -126,7 +134,7 @@ def _outcome(
     to_half(network)
     predictions = passes.predict(dev or part[:_CHECKED], exact=True)
     exact = Held(part, predictions, lexical_logits(words, part))
-    held = exact if dev else Held(examples, best.held.predictions, best.held.lexical)
+    held = exact if dev else Held(examples, best.held.predictions, best.held.lexical, material.shares)
     return Outcome(network, words, held, exact.first(_CHECKED), before, notes)
 
 

@@ -26,15 +26,17 @@ CHECKED = 100  # dev documents on which the exported graph is compared
 
 @dataclass(frozen=True)
 class Held:
-    """Documents, what the network says of them, and the logits [T] of the lexicon or None."""
+    """Documents, what the network says of them, and the logits [T] of the lexicon or None. ``shares`` [T] says how frequent each
+    topic is where the model will be used, if that is known and not as among these."""
 
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
     lexical: Sequence[np.ndarray | None]
+    shares: np.ndarray | None = None
 
     def first(self, count: int) -> Held:
         """So many of them."""
-        return Held(self.examples[:count], self.predictions[:count], self.lexical[:count])
+        return Held(self.examples[:count], self.predictions[:count], self.lexical[:count], self.shares)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def finish(output: Path, trained: Trained, outcome: Outcome, learned: bool) -> N
         ValueError: the exported graph is not the network.
     """
     held, checked = outcome.held, outcome.checked
-    calibration, thresholds = _fit(trained, held.examples, held.predictions, held.lexical)
+    calibration, thresholds = _fit(trained, held)
     summary = calibrate.choose_summary(held.examples, held.predictions)
     origin = Path(trained.encoder).name if Path(trained.encoder).exists() else trained.encoder
     export.export(
@@ -116,17 +118,16 @@ def _figures(
     return figures(ids, judged, single)
 
 
-def _fit(
-    trained: Trained, dev_set: Sequence[Example], predictions: Sequence[Prediction], lexical: Sequence[np.ndarray | None],
-) -> tuple[Calibration, np.ndarray]:
-    """Calibration and a threshold a topic, from the dev documents that have topics."""
+def _fit(trained: Trained, held: Held) -> tuple[Calibration, np.ndarray]:
+    """Calibration and a threshold a topic, from the held documents that have topics."""
     count = len(trained.topics)
-    labelled = [i for i, example in enumerate(dev_set) if example.topics is not None]
+    labelled = [i for i, example in enumerate(held.examples) if example.topics is not None]
     if not labelled or not count:
         return Calibration(1.0, 0.0, np.zeros(count, np.float32)), np.full(count, 0.5)
-    truth = np.stack([dev_set[i].topics for i in labelled])
-    logits, words = calibrate.stacked([predictions[i] for i in labelled], [lexical[i] for i in labelled])
-    calibration = calibrate.fit_calibration(logits, words, truth, trained.single_label)
+    truth = np.stack([held.examples[i].topics for i in labelled])
+    logits, words = calibrate.stacked([held.predictions[i] for i in labelled], [held.lexical[i] for i in labelled])
+    weights = None if held.shares is None else calibrate.importance(truth, held.shares)
+    calibration = calibrate.fit_calibration(logits, words, truth, trained.single_label, weights)
     if trained.single_label:
         return calibration, np.full(count, 0.5)
-    return calibration, calibrate.choose_thresholds(calibration.probabilities(logits, words, False), truth)
+    return calibration, calibrate.choose_thresholds(calibration.probabilities(logits, words, False), truth, weights)

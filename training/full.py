@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from sklearn.metrics import average_precision_score
 
+from serving.cores import cores
 from serving.windows import WindowConfig
 from training import calibrate
 from training.checkpoints import clear
@@ -67,7 +67,7 @@ def train_full(
     """
     learned = [*parts.train, *parts.weak, *parts.unlabelled]
     if config.teachers:
-        learned = teach(learned, config.teachers, ids, os.cpu_count() or 1, progress=accelerator.is_main_process)
+        learned = teach(learned, config.teachers, ids, cores(), progress=accelerator.is_main_process)
     if config.max_windows is not None:
         learned = [trim(example, config.max_windows, config.seed) for example in learned]
     tokens = sum(example.tokens for example in learned)

@@ -69,7 +69,7 @@ def main(corpus: Path, output: Path, unlabelled: int) -> None:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """All rows of a file."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -25,6 +25,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from serving.archive import InputError
+from serving.cores import cores
 from serving.document import Document
 from serving.model import Model, ModelError
 from serving.settings import ROOT
@@ -162,7 +163,7 @@ def _likest(weak: WeakLabels, topics: Sequence[Topic], known: Sequence[Topic], c
 def _write_sheet(
     output: Path, pool: Pool, places: np.ndarray, topics: Sequence[Topic], count: int, likest: Sequence[Choice]
 ) -> None:
-    model = Model.load(output / "model", threads=os.cpu_count() or 1)
+    model = Model.load(output / "model", threads=cores())
     scores = score_all(model, pool.documents)
     choices = choose(
         places, topic_scores(scores, len(model.topics)), thresholds_of(model), count, positives=[0] * len(model.topics)

@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from serving.archive import InputError
+from serving.cores import cores
 from serving.model import Model, ModelError
 from serving.settings import ROOT
 from training.data import Row, read_rows
@@ -53,7 +54,7 @@ def main(
     try:
         if output.suffix != ".jsonl":
             raise click.BadParameter(f"{output}: name it FILE.jsonl", param_hint="--output")
-        model = Model.load(folder, threads=os.cpu_count() or 1)
+        model = Model.load(folder, threads=cores())
         rows = _labelled_rows(labelled)
         documents = read_documents(rows)
         pool = read_pool([*archive, *more], sample, seed, known=list(documents.values()))

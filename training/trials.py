@@ -29,9 +29,11 @@ class Choice:
 
 
 def trials(
-    recipe: Recipe, examples: Sequence[Example], weak: Sequence[Example], folds: Sequence[Sequence[int]], single_label: bool
+    recipe: Recipe, examples: Sequence[Example], weak: Sequence[Example], folds: Sequence[Sequence[int]], single_label: bool,
+    shares: np.ndarray | None = None,
 ) -> list[Choice]:
-    """Every setting of a recipe over all folds; ``weak`` rows are learned from in each, and judged in none."""
+    """Every setting of a recipe over all folds; ``weak`` rows are learned from in each, and judged in none. With ``shares`` [T]
+    topics are judged as if they were so frequent."""
     parts: list[dict[str, Verdict]] = []
     for fold in folds:
         out = set(fold)
@@ -41,7 +43,7 @@ def trials(
     for setting in parts[0]:
         if all(setting in part for part in parts):
             held = _together([part[setting] for part in parts], folds)
-            found.append(Choice(recipe, setting, fold_scores(examples, held, folds, single_label), held))
+            found.append(Choice(recipe, setting, fold_scores(examples, held, folds, single_label, shares), held))
     return found
 
 
@@ -69,7 +71,8 @@ def _together(parts: Sequence[Verdict], folds: Sequence[Sequence[int]]) -> Verdi
 
 
 def fold_scores(
-    examples: Sequence[Example], held: Verdict, folds: Sequence[Sequence[int]], single_label: bool
+    examples: Sequence[Example], held: Verdict, folds: Sequence[Sequence[int]], single_label: bool,
+    shares: np.ndarray | None = None,
 ) -> list[float]:
     """Of each fold, accuracy or micro-average precision of network and lexicon together; of rows without topics, of summaries."""
     labelled = [i for i, example in enumerate(examples) if example.topics is not None and len(example.topics)]
@@ -78,15 +81,18 @@ def fold_scores(
         values = [calibrate.summary_score([examples[i] for i in f], [held.predictions[i] for i in f]) for f in folds]
         return [value or 0.0 for value in values]
     logits, words = calibrate.stacked([held.predictions[i] for i in labelled], [held.lexical[i] for i in labelled])
-    fitted = calibrate.fit_calibration(logits, words, np.stack(list(truth.values())), single_label)
-    scores = dict(zip(labelled, fitted.probabilities(logits, words, single_label)))
+    gold = np.stack(list(truth.values()))
+    weights = np.ones_like(gold) if shares is None else calibrate.importance(gold, shares)
+    fitted = calibrate.fit_calibration(logits, words, gold, single_label, weights)
+    scores = dict(zip(labelled, zip(fitted.probabilities(logits, words, single_label), weights)))
     found = []
     for fold in folds:
         own = [i for i in fold if i in scores]
-        gold, given = np.array([truth[i] for i in own]), np.array([scores[i] for i in own])
+        gold = np.array([truth[i] for i in own])
         if gold.any():
+            given, counts = (np.array(part) for part in zip(*(scores[i] for i in own)))
             found.append(
                 float((gold.argmax(1) == given.argmax(1)).mean()) if single_label
-                else float(average_precision_score(gold.ravel(), given.ravel()))
+                else float(average_precision_score(gold.ravel(), given.ravel(), sample_weight=counts.ravel()))
             )
     return found
