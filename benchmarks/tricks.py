@@ -82,7 +82,7 @@ class MovedPasses(Passes):
 
 
 class AdversarialLoop(Loop):
-    """FGM (Miyato et al. 2017): each step also learns from the inputs moved against it."""
+    """FGM (Miyato et al. 2017): each step also learns from the inputs moved against it, each window's by the same distance."""
 
     passes_type = MovedPasses
     radius = 1.0
@@ -91,7 +91,7 @@ class AdversarialLoop(Loop):
         passes = self.passes
         passes.inputs = []
         (super()._losses(examples) / len(examples)).backward()
-        passes.moves = [self.radius * s.grad / (s.grad.norm(dim=-1, keepdim=True) + 1e-8) for s in passes.inputs]
+        passes.moves = [self.radius * s.grad / (s.grad.norm(dim=(1, 2), keepdim=True) + 1e-8) for s in passes.inputs]
         loss = super()._losses(examples)
         passes.moves = None
         return loss
