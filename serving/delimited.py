@@ -17,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from serving.errors import InputError
-from serving.fields import ESCAPES, Fields, Item, from_columns
+from serving.fields import CHINESE, ESCAPES, Fields, Item, from_columns
 from serving.settings import get_settings
 
-_QUOTED = re.compile(r'"((?:[^"]|"")*)" *')
-_CHINESE = re.compile("[\u4e00-\u9fff]")
+_QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)" *')
 _ENCODINGS = ("gb18030", "big5hkscs")
 
 
@@ -114,7 +113,7 @@ def _mended(lines: _Lines, delimiter: str, width: int, stray: bool) -> tuple[lis
     """
     first = _literal(lines.held[0], delimiter)
     alone = len(lines.held) == 1
-    apart = alone or _is_row(lines.held[1], delimiter, width)
+    apart = alone or not lines.held[1].strip() or _is_row(lines.held[1], delimiter, width)
     if delimiter == "\t" and apart and len(first) <= (width or len(first)):
         lines.take_back()
         return first, ""
@@ -165,7 +164,7 @@ def _cell(cell: str, name: str, told: str) -> str | bytes:
 
     It may be UTF-8 by chance, as two-byte characters often are, but never with Chinese characters in it.
     """
-    if cell.isascii() or (_is_utf8(cell) and _CHINESE.search(cell)):
+    if cell.isascii() or (_is_utf8(cell) and CHINESE.search(cell)):
         return cell
     raw = _bytes(cell)
     if told and (name != "text" or _is_utf8(cell)):

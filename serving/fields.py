@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ NAMES = {
     ),
     "id": ("id", "_id", "doc_id", "docid", "编号", "編號", "序号", "序號", "uid", "uuid"),
 }
+CHINESE = re.compile("[\u4e00-\u9fff]")
 ESCAPES = 4  # a document may be so many times as long while it is quoted or escaped in its file
 _BETWEEN = "\v"  # of a row's cells that are decoded together; no byte of a two-byte character
 _TELLING = 4096  # bytes of a text that tell its encoding
@@ -103,9 +105,13 @@ def string(value: Any) -> str:
 def _decoded(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row whose id, title and date are no bytes.
 
-    They are decoded together with the text: two bytes alone may be UTF-8 by chance, or too few to tell GB18030 from Big5.
-    The text stays as found.
+    They are decoded together with the text: two bytes alone may be UTF-8 by chance (but not with Chinese characters in it),
+    or too few to tell GB18030 from Big5. An id that is no text is written in hexadecimal. The text stays as found.
     """
+    raw = {name: cell for name, cell in row.items() if name != "text" and isinstance(cell, bytes)}
+    if not raw:
+        return row
+    row = {**row, **{name: cell.decode() for name, cell in raw.items() if _is_chinese_utf8(cell)}}
     cells = {name: cell.replace(b"\v", b" ") for name, cell in row.items() if name != "text" and isinstance(cell, bytes)}
     if not cells:
         return row
@@ -117,4 +123,14 @@ def _decoded(row: Mapping[str, Any]) -> Mapping[str, Any]:
         decoded = []
     if len(decoded) <= len(cells):
         decoded = [cell.decode("gb18030", "replace") for cell in cells.values()]
-    return {**row, **dict(zip(cells, decoded))}
+    found = dict(zip(cells, decoded))
+    if "id" in found and ("\ufffd" in found["id"] or not found["id"].isprintable()):
+        found["id"] = raw["id"].hex()
+    return {**row, **found}
+
+
+def _is_chinese_utf8(cell: bytes) -> bool:
+    try:
+        return CHINESE.search(cell.decode()) is not None
+    except UnicodeDecodeError:
+        return False

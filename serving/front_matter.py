@@ -40,7 +40,7 @@ def _yaml(text: str) -> dict[object, object] | None:
     if re.search(r"[&*]\w+", text) and re.search(r":\s+[&*]\w|-\s+[&*]\w|\[\s*\*", text):
         return None
     try:
-        loaded = YAMLHandler().load(text, Loader=yaml.BaseLoader)
+        loaded = YAMLHandler().load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     return loaded if isinstance(loaded, dict) and loaded else None

@@ -149,9 +149,9 @@ def to_row(task: Mapping[str, Any], names: Mapping[str, str] = {}, *, has_choice
                 marked.setdefault(names.get(label, label), []).append(sentence)
                 by_hand.update([names.get(label, label)] if item.get("origin") != "prediction" else [])
     keys = marked.pop(KEY, [])
-    if unchosen := sorted(by_hand.intersection(names.values()).difference(topics)):
-        raise InputError(f"has a sentence labelled '{unchosen[0]}', which is not chosen: choose it too, or take the label off")
     if has_choices:
+        if unchosen := sorted(by_hand.intersection(names.values()).difference(topics)):
+            raise InputError(f"has a sentence labelled '{unchosen[0]}', which is not chosen: choose it, or take the label off")
         row["topics"] = list(dict.fromkeys(topics))
         marked = {topic: sentences for topic, sentences in marked.items() if topic in row["topics"]}
         if marked:

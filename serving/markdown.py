@@ -14,9 +14,11 @@ _TARGET = (
     r"(?:\s{1,3}[\"'“][^\"'”\n]{0,200}[\"'”])?\s{0,3}\)"
 )
 _ALT = r"(?<!\\)!\[(?:\\.|[^\[\]\\\n]){0,500}\]"
-# A picture may have any target, even its data. 好![13](P67) and 好![1][2] are citations behind a mark.
+# A picture may have any target that looks like an address, even its data, which may be long: no group is repeated for each
+# character. 好![13](P67) and 好![1][2] are citations behind a mark, and 快跑![笑](他笑了) is a remark.
 _IMAGE = re.compile(
-    rf"{_ALT}\((?!P?[\d,，-]{{1,12}}\))(?:[^()\n]|\([^()\n]{{0,200}}\))*\)|(?!!\[\d{{1,3}}\]\[\d){_ALT}\[[^\[\]\n]{{0,50}}\]"
+    rf"{_ALT}\((?!P?[\d,，-]{{1,12}}\))(?=\s{{0,3}}\)|[^()\n]{{0,300}}[./:<‹])[^()\n]*(?:\([^()\n]{{0,200}}\)[^()\n]*)*\)"
+    rf"|(?!!\[\d{{1,3}}\]\[\d){_ALT}\[[^\[\]\n\u4e00-\u9fff]{{0,50}}\]"
 )
 _LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,500})\]" + _TARGET)
 _REFERENCE_LINK = re.compile(r"\[([^\[\]\n]{1,200})\]\[[^\[\]\n]{0,50}\]")

@@ -10,6 +10,7 @@ from serving import noise_rules as rules
 LINK_OPEN, LINK_CLOSE = "\ue000", "\ue001"  # private marks that visible.py and markdown.py put around the text of links
 LINK = re.compile(f"{LINK_OPEN}[^{LINK_OPEN}{LINK_CLOSE}]*{LINK_CLOSE}")
 _PROSE_LENGTH = 40
+_NUMBER = re.compile(r"\w{1,20}[〔\[［(（]\d{4}[〕\]］)）]\s?(?:第\s?)?\d{1,5}\s?号")  # of an official document
 _LINK_LIST = 3  # so many lines in a row that are nothing but a link each are a list of links
 
 
@@ -49,7 +50,9 @@ def without_official_table(lines: list[str], removed: Counter[str], known: str =
         gone.add(i)
         # Its value stands below, if another label follows that; else it may be missing, and the document begins here.
         if not value and i + 1 < len(head) and i + 1 not in labels and (
-            i + 2 in labels or (below and _is_value(head[i + 1], "" if names_title else title or known))
+            i + 2 in labels
+            or ("号" in head[i] and _NUMBER.fullmatch(head[i + 1]))
+            or (below and _is_value(head[i + 1], "" if names_title else title or known))
         ):
             value = head[i + 1]
             gone.add(i + 1)

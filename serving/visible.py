@@ -30,8 +30,10 @@ _BLOCK = frozenset(re.findall(
     "address article blockquote br caption center dd details div dl dt fieldset figcaption figure form h1 h2 h3 h4 h5 h6 "
     "header hr li main ol p pre section summary table tbody tfoot thead title tr ul",
 ))
+_HEADLINE = 40  # characters; a longer link is no headline
 _DIGITS = re.compile(r"[-−–+]?[0-9]{1,9}")
 _DECIMAL = re.compile(r"[-−–+]?[0-9]{1,9}\.[0-9]{1,9}")  # has no raised point
+_NEAR = 8  # characters before an exponent that are looked at
 _RAISED = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
 
 
@@ -114,8 +116,8 @@ def _why_never_seen(node: LexborNode) -> str | None:
 
 
 def _lengths(root: LexborNode) -> dict[int, int]:
-    """How much text a reader sees in each box, by the node's identity. Links, and boxes within them, do not count: a page may
-    have hundreds."""
+    """How much text a reader sees in each box, by the node's identity. Headlines that are links do not count: a page may have
+    hundreds. A link that is never closed, or is put around a box, may hold the article."""
     lengths: dict[int, int] = {}
     total = 0
     stack: list[tuple[LexborNode, int | None]] = [(root, None)]
@@ -123,11 +125,13 @@ def _lengths(root: LexborNode) -> dict[int, int]:
         node, before = stack.pop()
         if before is not None:
             lengths[node.mem_id] = total - before
+            if node is not root and _is_link(node) and total - before < _HEADLINE:
+                total = before
         elif node.tag == "-text":
             total += len("".join((node.text_content or "").split()))
         else:
             stack.append((node, total))
-            if node is root or (_why_never_seen(node) is None and not _is_link(node)):
+            if node is root or _why_never_seen(node) is None:
                 stack.extend((child, None) for child in _children(node))
     return lengths
 
@@ -147,7 +151,7 @@ def _is_link(node: LexborNode) -> bool:
 
 def _raised(node: LexborNode, before: str) -> str:
     """An exponent behind a figure, raised, as 10⁶ is not 106; empty for what else is raised: notes, 1st."""
-    if not before.rstrip()[-1:].isdecimal():
+    if not before[-_NEAR:].rstrip()[-1:].isdecimal():
         return ""
     inner = node.child
     for _ in range(4):  # Word wraps it in a span or two

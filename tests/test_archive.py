@@ -329,6 +329,16 @@ def test_parquet_of_bytes(tmp_path: Path) -> None:
         assert (item.id, item.title, item.date, read(item.content).text) == ("a一", "学校", "2024-01-01", text)
 
 
+def test_parquet_of_bytes_that_are_no_text_or_of_another_encoding(tmp_path: Path) -> None:
+    """Ids stay different from each other, and a title is what it says, whatever the text is written in."""
+    ids = [number.to_bytes(4, "big") for number in range(0, 8_000_000, 7919)]
+    columns = {"text": ["正文。".encode("gb18030")], "title": ["北京市印发通知".encode()]}
+    pq.write_table(pa.table({"id": ids, **{name: cells * len(ids) for name, cells in columns.items()}}), tmp_path / "a.parquet")
+    items = list(archive.documents(tmp_path / "a.parquet"))
+    assert len({item.id for item in items}) == len(ids) and all(item.id.isprintable() for item in items)
+    assert {item.title for item in items} == {"北京市印发通知"} and items[0].id == "00000000"
+
+
 def test_parquet_of_many_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": [f"第{i}句。" for i in range(1000)]}), path, row_group_size=300)
@@ -444,6 +454,11 @@ def test_quotation_marks_swallow_no_rows(tmp_path: Path, name: str, rows: str, f
     path.write_text(f"id|text\n{rows}".replace("|", "\t" if name == "a.tsv" else ","), "utf-8")
     for item, wanted in zip(archive.documents(path), found, strict=True):
         assert item.error.startswith(wanted) if wanted.startswith("line") else item.content == wanted
+
+
+def test_a_blank_line_below_a_stray_quotation_mark_ends_no_table(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('id\ttext\n1\t"十四五\n\n2\t正文。\n', "utf-8")
+    assert [item.content for item in archive.documents(tmp_path / "a.tsv")] == ['"十四五', "正文。"]
 
 
 @pytest.mark.parametrize("kind", ["title", "date", "id"])

@@ -65,6 +65,9 @@ def test_simpler_methods_on_rows_of_other_topics(tiny_model: Path, tiny_encoder:
     assert found.exit_code == 0 and "LinearSVC" in found.output and "(this model)" not in found.output, found.output
     assert "knows none of these topics" in found.output
     assert "(this model)" in run(*[tmp_path / "known.jsonl"] * 3).output
+    one = tmp_path / "one.jsonl"
+    one.write_text("".join(json.dumps({**row, "topics": ["all"]}, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    assert run(one, one, one).exit_code == 0
     failed = run(files[0], files[1], tmp_path / "none.jsonl")
     assert failed.exit_code == 2 and "no such file" in failed.output
 

@@ -123,6 +123,8 @@ def test_a_label_without_its_choice_is_not_lost() -> None:
     rows, errors = to_rows([exported(choice("tcm"), by_hand), exported(choice("tcm"), foreign), exported(by_hand)], names)
     assert [row["topics"] for row in rows] == [["tcm"]]
     assert len(errors) == 2 and all("'livelihood_program', which is not chosen" in error for _, error in errors)
+    keys = exported(span(0, 4, "key_sentence"), by_hand)
+    assert "topics" not in to_rows([keys], names)[0][0], "a project without choices says nothing of topics"
     left = {**by_hand, "origin": "prediction"}  # of a topic that the reader took away
     assert to_rows([exported(choice("tcm"), left)], names) == (rows, [])
 

@@ -93,6 +93,14 @@ def test_boxes_that_seem_hidden_are_read_where_there_is_nothing_else() -> None:
     assert body("".join(f"<div class='share'>{text}</div>" for text in ARTICLE)) == list(ARTICLE)
 
 
+def test_a_link_that_is_never_closed_hides_no_article() -> None:
+    """All that follows is in it then."""
+    box = "<div style='visibility: hidden'>" + "".join(f"<p>{text}</p>" for text in ARTICLE) + "</div>"
+    assert body(f"<div>首页新闻</div><a href='#top'>{box}")[-len(ARTICLE) :] == list(ARTICLE)
+    links = "".join(f"<a href='/{i}'>第{i}条别处的标题</a>" for i in range(30))
+    assert body(f"<div class='related'>{links}</div>" + "".join(f"<p>{text}</p>" for text in ARTICLE)) == list(ARTICLE)
+
+
 @pytest.mark.parametrize("box", ["<span class='share'>分享到微信</span>", "<b style='visibility: hidden'>分享到微信</b>"])
 def test_a_box_within_a_link_is_no_article(box: str) -> None:
     assert body(f"<div><a href='/share'>{box}</a>" + "".join(f"<p>{text}</p>" for text in ARTICLE) + "</div>") == list(ARTICLE)
@@ -194,6 +202,7 @@ def test_lists_of_links_go_and_a_lone_link_stays() -> None:
         ("# 标题一行\n\n- 第一项\n- 第二项\n* 第三项\n+ 第四项\n1. 第五项", "第一项\n第二项\n第三项\n第四项\n1. 第五项"),
         ("# 标题一行\n\n| 甲 | 乙 |\n|---|:-:|\n| 3 | 4 |\n\n***\n\n完。好了。", "甲 乙\n3 4\n完。好了。"),
         ("# 标题一行\n\n文献指出此点[13](P67)。数据见[表1]。", "文献指出此点[13](P67)。数据见[表1]。"),
+        ("# 标题一行\n\n他喊道：快跑![笑](他笑了)然后走了。", "他喊道：快跑![笑](他笑了)然后走了。"),
         ("# 标题一行\n\n2\\*3\\_4，增长>60%。\n>60%的人同意。", "2*3_4，增长>60%。\n>60%的人同意。"),
         ("# 标题一行\n\n```\n# 不是标题\n**原样**\n```\n结束语。", "# 不是标题\n**原样**\n结束语。"),
         ("# 标题一行\n\n{% include a.html %}\n{{ site.url }}\n正文[^1]一句。\n\n[^1]: https://a.cn/b", "正文一句。"),

@@ -256,6 +256,12 @@ def test_an_official_table_whose_last_value_is_missing_takes_no_line_of_the_docu
     assert ([*lines, A, B], "2024-05-11") == (document.text.split("\n"), document.date)
 
 
+def test_the_number_of_an_official_document_is_no_title() -> None:
+    head = ["索引号：A1", "发文机关：市卫健委", "成文日期：2024年5月11日", "发文字号：", "市卫发〔2024〕1号"]
+    document = read("\n".join([*head, "关于启动免费筛查的通知", A, B]), format="text")
+    assert (document.title, document.text.split("\n")) == ("关于启动免费筛查的通知", [A, B])
+
+
 @pytest.mark.parametrize(
     "lines",
     [

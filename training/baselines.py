@@ -153,9 +153,9 @@ def _classify(
     calibration and thresholds from dev, as the model's."""
     truth = [np.array([[topic in (row.topics or ()) for topic in ids] for row in rows], int) for rows in parts]
     fitted = [OneVsRestClassifier(make(c)).fit(features[0], truth[0]) for c in strengths]
-    ranked = [average_precision_score(truth[1], e.decision_function(features[1]), average="micro") for e in fitted]
+    ranked = [average_precision_score(truth[1], _decisions(e, features[1]), average="micro") for e in fitted]
     best = fitted[int(np.argmax(ranked))]
-    dev, test = (best.decision_function(part) for part in features[1:])
+    dev, test = (_decisions(best, part) for part in features[1:])
     calibration = fit_calibration(dev, None, truth[1], single_label=False)
     thresholds = choose_thresholds(calibration.probabilities(dev, None, False), truth[1])
     scores = calibration.probabilities(test, None, False)
@@ -163,6 +163,11 @@ def _classify(
         topic_metrics(truth[2], sigmoid(test), (test > 0).astype(int), ids, single_label=False),
         topic_metrics(truth[2], scores, (scores >= thresholds).astype(int), ids, single_label=False),
     )
+
+
+def _decisions(fitted: OneVsRestClassifier, features: Any) -> np.ndarray:
+    """[documents, topics], of one topic too."""
+    return fitted.decision_function(features).reshape(features.shape[0], -1)
 
 
 def _keys(

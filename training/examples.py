@@ -181,10 +181,12 @@ def split_dev(
         groups.setdefault(opening(documents[row.where].text), []).append(row)
     keys = sorted(groups)
     random.Random(seed).shuffle(keys)
-    telling = [key for key in keys if any(row.topics or row.key_sentences or row.summary for row in groups[key])]
+    parts: tuple[list[str], list[str]] = [], []
+    for key in keys:
+        parts[not any(row.topics or row.key_sentences or row.summary for row in groups[key])].append(key)
     left = Counter(topic for row in rows for topic in row.topics or ())
     dev: list[Row] = []
-    for part, least in (telling, 1), ([key for key in keys if key not in set(telling)], int(not telling)):
+    for part, least in (parts[0], 1), (parts[1], int(not parts[0])):
         wanted = len(dev) + max(least, round(sum(len(groups[key]) for key in part) * share))
         while part and len(dev) < wanted:
             group = groups[part.pop()]
