@@ -115,6 +115,8 @@ class RequestMiddleware:
 
     def _refuse(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         path: str = scope["path"]
+        if len(path) > 1 and path.endswith("/"):  # else it is redirected to an address made of Host, which anyone may write
+            return error_response(404, _MESSAGES[404], self.settings)
         if not path.startswith("/v1/"):
             return None
         caller = ""
@@ -149,9 +151,8 @@ class RequestMiddleware:
 
     def _too_often(self, wait: float) -> JSONResponse:
         limit, seconds = self.settings.max_requests_per_minute, math.ceil(wait)
-        answer = error_response(429, f"more than {limit} requests a minute: try again in {seconds} seconds", self.settings)
-        answer.headers["Retry-After"] = str(seconds)
-        return answer
+        error = f"more than {limit} requests a minute: try again in {seconds} seconds"
+        return error_response(429, error, self.settings, retry_after=seconds)
 
     def _unread(self, why: Unread) -> JSONResponse:
         limits = self.settings

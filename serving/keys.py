@@ -17,6 +17,7 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         self._fixed = _listed(settings.api_keys)
         if settings.api_key:
+            _check_new("default", self._fixed)
             self._fixed["default"] = _hash(settings.api_key)
         self._file = settings.api_keys_file
         self._state = _state(self._file)
@@ -94,8 +96,14 @@ def _listed(text: str) -> dict[str, str]:
     for item in filter(None, map(str.strip, text.split(","))):
         name, _, digest = item.partition("=")
         _check(name, digest.lower(), "WENZHAI_API_KEYS")
+        _check_new(name, keys)
         keys[name] = digest.lower()
     return keys
+
+
+def _check_new(name: str, keys: Mapping[str, str]) -> None:
+    if name in keys:
+        raise KeysError(f"two keys are called '{name}' (that of WENZHAI_API_KEY is 'default'): give each a name of its own")
 
 
 def _check(name: object, digest: object, where: object) -> None:

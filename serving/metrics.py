@@ -37,7 +37,7 @@ def render() -> bytes:
         pid = int(file.stem.rsplit("_", 1)[1])
         try:
             os.kill(pid, 0)  # asks whether it lives, and does nothing to it
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # another user's process has the number now
             mark_process_dead(pid, folder)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)

@@ -104,8 +104,8 @@ def _answer(description: str, schema: dict[str, Any], media_type: str = "applica
 
 def _errors(*statuses: int) -> dict[str, Any]:
     answers = {str(status): _answer(_ERRORS[status], _ref("ErrorResponse")) for status in statuses}
-    if "429" in answers:
-        answers["429"]["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    for status in answers.keys() & {"429", "503"}:
+        answers[status]["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
     return answers
 
 

@@ -181,7 +181,9 @@ async def _form(request: Request) -> tuple[list[tuple[str, bytes]], bytes]:
                 elif field != "files" or isinstance(value, str):
                     fail(422, f"the form field '{field[:80]}' is not a file named 'files', nor 'options': leave it out")
                 elif value.filename or content:  # a browser sends an empty part for a field in which no file was chosen
-                    uploads.append((value.filename or str(len(uploads)), content))
+                    uploads.append(((value.filename or str(len(uploads))).encode("utf-8", "replace").decode(), content))
+    except (UnicodeError, LookupError) as error:
+        fail(400, f"the multipart body is not in the charset that its Content-Type states: leave charset out ({error})")
     except (MultiPartException, HTTPException) as error:
         reason = getattr(error, "message", None) or getattr(error, "detail", "")
         if reason.startswith("Too many files"):

@@ -46,6 +46,14 @@ def test_keys_from_the_environment_have_names(tmp_path: Path) -> None:
             Keys(Settings(api_keys=wrong))
 
 
+def test_two_keys_of_one_name_are_refused() -> None:
+    """Else one of them would be shut out, and nothing would say so."""
+    entry = f"desk={'0' * 64}"
+    for settings in Settings(api_keys=f"{entry},{entry}"), Settings(api_keys=entry.replace("desk", "default"), api_key="plain"):
+        with pytest.raises(KeysError, match="two keys are called"):
+            Keys(settings)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": [{"name": "a"}]}', '{"keys": [{"name": "a", "sha256": "open"}]}'])
 def test_a_file_that_is_none_ends_the_start(tmp_path: Path, content: str) -> None:
     (tmp_path / "keys.json").write_text(content)

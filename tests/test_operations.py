@@ -74,7 +74,8 @@ def test_the_manifests_fit_the_service(tiny_server: Server) -> None:
     assert all(part["spec"][name] in (labels, {"matchLabels": labels}) for part, name in (
         (parts["Deployment"], "selector"), (parts["Service"], "selector"), (parts["NetworkPolicy"], "podSelector"),
         (parts["PodDisruptionBudget"], "selector")))
-    assert pod["terminationGracePeriodSeconds"] > Settings().request_timeout_seconds
+    longest = Settings().receive_seconds + Settings().request_timeout_seconds + 5
+    assert pod["terminationGracePeriodSeconds"] >= longest + 5  # preStop
     for variable in container["env"]:
         name = variable["name"].removeprefix("WENZHAI_").lower()
         Settings(**{name: variable["value"]})
@@ -84,4 +85,4 @@ def test_the_unit_runs_what_make_runs() -> None:
     unit = (DEPLOY / "wenzhai.service").read_text("utf-8")
     command = "bentoml serve serving.service:Wenzhai"
     assert command in unit and command in (ROOT / "Makefile").read_text("utf-8")
-    assert int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) > Settings().request_timeout_seconds
+    assert int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) >= Settings().receive_seconds + Settings().request_timeout_seconds + 5

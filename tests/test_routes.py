@@ -59,6 +59,19 @@ def test_uploads_that_are_refused(tiny_server: Server, files: list, data: dict, 
     assert says in response.json()["error"]
 
 
+@pytest.mark.parametrize("charset", ["idna", "undefined", "no-such"])
+def test_a_charset_of_the_form_breaks_nothing(tiny_server: Server, charset: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n' + FINANCE.encode() + b"\r\n--x--\r\n"
+    kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    response = httpx.post(f"{tiny_server.url}/v1/files", content=body, headers=kind, timeout=60)
+    assert response.status_code in (200, 400) and ("charset" in response.text or response.json()["documents"]), response.text
+
+
+def test_an_address_with_a_slash_too_many_is_not_found(tiny_server: Server) -> None:
+    response = httpx.get(f"{tiny_server.url}/v1/topics/", headers={"Host": "elsewhere.example"})
+    assert response.status_code == 404 and response.json()["error"], response.headers
+
+
 def test_a_form_in_which_no_file_was_chosen(tiny_server: Server) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename=""\r\n\r\n\r\n--x--\r\n'
     response = httpx.post(
