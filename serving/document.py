@@ -31,6 +31,8 @@ _WORD = re.compile(r"\w")
 _MAX_BRACKET = 120
 # How far back an opening mark is looked for: a bound that keeps hostile text linear.
 _MAX_QUOTE = 2000
+# The number of a heading or of an item of a list: a stop behind it ends no sentence.
+_NUMBER = re.compile(r"\s*[（(]?(?:第?[一二三四五六七八九十百]{1,4}[章节条]?|[甲乙丙丁])[）)]?")
 
 
 class Sentence(NamedTuple):
@@ -99,7 +101,7 @@ def _ends(line: str) -> list[int]:
     previous = 0
     for match in _TERMINATOR.finditer(line):
         at = match.end()
-        if match.start() < previous or _inside_address(line, match):
+        if match.start() < previous or _inside_address(line, match) or _is_number(line[previous : match.start()], match):
             continue
         while at < len(line) and (line[at] in "。！？" or (line[at] in _CLOSERS and _closes(line, previous, at))):
             at += 1
@@ -112,10 +114,16 @@ def _ends(line: str) -> list[int]:
     return ends
 
 
+def _is_number(before: str, match: re.Match[str]) -> bool:
+    """Whether a full stop stands behind the number of a list: 一.总体要求"""
+    return match.group() in ".．" and len(before) < 12 and bool(_NUMBER.fullmatch(before))
+
+
 def _inside_address(line: str, match: re.Match[str]) -> bool:
     before, after = line[match.start() - 1 : match.start()], line[match.end() : match.end() + 1]
-    ascii_mark = match.group()[0] in "!?"
-    return ascii_mark and before.isascii() and before.isalnum() and after.isascii() and (after.isalnum() or after in "/=&")
+    if match.group()[0] not in "!?" or not before or not (before + after).isascii():
+        return False
+    return (before.isalnum() or before in "/#") and (after.isalnum() or after in "/=&")
 
 
 def _closes(line: str, start: int, at: int) -> bool:

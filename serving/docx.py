@@ -24,7 +24,11 @@ _MAX_XML_BYTES = 128 * 1024 * 1024  # of one part, unpacked; a book of a million
 _MAX_RATIO, _FREE_BYTES = 200, 8 * 1024 * 1024  # XML packs to a tenth; more than this, in a part of this size, is a bomb
 _BEGINNING = 2000  # characters in which a stated title must stand to be believed
 _SHORT_CELL = 60  # a longer cell is laid out like a page, with paragraphs of its own
-_RUBY = re.compile(r"<w:ruby>.*?<w:rubyBase\b[^<>]*>(.*?)</w:rubyBase>.*?</w:ruby>", re.DOTALL)
+_RUBY = re.compile(r"<w:ruby\b[^<>]*>.*?<w:rubyBase\b[^<>]*>(.*?)</w:rubyBase>.*?</w:ruby>", re.DOTALL)
+# What mammoth drops together with its text: fields, formulas, lines that are broken in the old way.
+_UNREAD = re.compile(rb"<w:(?:ruby|fldSimple|cr|dir|bdo)\b|<m:oMath\b")
+_FIELD = re.compile(r"</?(?:w:(?:fldSimple|dir|bdo)|m:oMathPara)\b[^<>]*>")
+_MATH = re.compile(r"<m:oMath(?:\s[^<>]*)?>(.*?)</m:oMath>", re.DOTALL)
 _STYLES = """
 p[style-name='Title'] => h1.title:fresh
 p[style-name='Subtitle'] => h2:fresh
@@ -93,21 +97,27 @@ def _stated_title(file: zipfile.ZipFile) -> str:
 def _without_readings(file: zipfile.ZipFile, data: bytes) -> tuple[io.BytesIO, int]:
     """The file with pinyin guides (ruby) taken out, which mammoth would drop together with their characters."""
     parts = {name: file.read(name) for name in file.namelist() if name.startswith("word/") and name.endswith(".xml")}
-    if not any(b"<w:ruby>" in part for part in parts.values()):
+    if not any(_UNREAD.search(part) for part in parts.values()):
         return io.BytesIO(data), 0
     count = 0
     copy = io.BytesIO()
     with zipfile.ZipFile(copy, "w") as target:
         for name in dict.fromkeys(file.namelist()):
             content = parts.get(name, b"")
-            if b"<w:ruby>" in content:
-                text, found = _RUBY.subn(r"\1", content.decode("utf-8", "replace"))
+            if _UNREAD.search(content):
+                text = _MATH.sub(_formula, _FIELD.sub("", content.decode("utf-8", "replace"))).replace("<w:cr/>", "<w:br/>")
+                text, found = _RUBY.subn(r"\1", text)
                 content, count = text.encode(), count + found
             elif name not in parts and name.endswith((".xml", ".rels")):
                 content = file.read(name)
             target.writestr(name, content)
     copy.seek(0)
     return copy, count
+
+
+def _formula(match: re.Match[str]) -> str:
+    """A formula's characters, one after the other."""
+    return f'<w:r><w:t xml:space="preserve">{"".join(re.findall(r"<m:t(?: [^<>]*)?>([^<]*)</m:t>", match[1]))}</w:t></w:r>'
 
 
 def _tidy(html: str, removed: Counter[str]) -> tuple[str, str]:

@@ -7,9 +7,10 @@ from collections import Counter
 
 # A "<" that begins no tag: p<0.05, CRP<ULN时. Lexbor would take what follows, up to the next ">", for a tag.
 _STRAY = re.compile(
-    r"<(?!!--|!doctype|!\[|\?|/?[a-z][a-z0-9:-]{0,30}(?:\s{0,20}/?>|\s{1,20}[a-z_:@][\w:.-]{0,60}\s{0,9}[=/>\s]))", re.IGNORECASE
+    r"<(?!!--|!doctype|!\[|\?|/?[a-z][a-z0-9:-]{0,30}(?:\s*/?>|\s+[a-z_:@][\w:.-]{0,60}\s{0,9}[=/>\s]))", re.IGNORECASE
 )
 _STOCK = re.compile(r"<!--\s{0,9}EM_StockImg_(Start|End)\s{0,9}-->", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--|<(script|style)\b", re.IGNORECASE)
 _NESTING = re.compile(
     r"<(/?)(?!/|!|\?|(?:p|li|td|th|tr|dt|dd|br|hr|img|input|meta|link|wbr|col|area|base|source|embed|option|tbody|thead)\b)[a-z]",
     re.IGNORECASE,
@@ -29,15 +30,22 @@ def mend(text: str) -> tuple[str, Counter[str]]:
             start, open_ = mark.end(), None
             removed["stock_charts"] += 1
     text = "".join(pieces) + text[start:]
-    pieces, start = [], 0
-    while (begin := text.find("<!--", start)) >= 0:
-        end = text.find("-->", begin + 4)
+    pieces, start, at, looked_for = [], 0, 0, _COMMENT
+    while (mark := looked_for.search(text, at)) is not None:
+        begin = mark.start()
+        if mark[1]:  # what is a comment in a page is none in a script
+            ended = re.compile(rf"</{mark[1]}\b", re.IGNORECASE).search(text, mark.end())
+            if ended is None:  # a script without an end: only comments are looked for from here on
+                looked_for = re.compile("<!--()")
+            at = ended.end() if ended else mark.end()
+            continue
+        end = text.find("-->", begin + 2)
         pieces.append(text[start:begin])
         removed["comments"] += 1
         if end < 0:
             start = begin
             break
-        start = end + 3
+        start = at = end + 3
     text = "".join(pieces) + text[start:].replace("<!--", "")
     text = _STRAY.sub("&lt;", text)
     return (re.sub(r"<[^<>]{0,4000}>", "<br>", text) if _is_too_deep(text) else text), removed

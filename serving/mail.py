@@ -21,12 +21,20 @@ from serving.paragraphs import join_text
 
 _HEADERS = ("from", "to", "subject", "date", "received", "message-id", "content-type", "mime-version")
 _REPLY = re.compile(r"^(?:(?:re|fwd?|aw|回复|回覆|答复|答覆|转发|轉發|转寄)\s?(?:\[\d+\])?\s?[:：]\s?)+", re.IGNORECASE)
-_SIGNATURE = re.compile(r"^-- \n[\s\S]{0,2000}\Z", re.MULTILINE)
+_SIGNATURE = re.compile(r"^-- \n[\s\S]*\Z", re.MULTILINE)
 _QUOTED = re.compile(r"(?:^.{0,120}(?:写道|寫道|wrote)\s?[:：]\s?\n\s{0,9})?(?:^>.*(?:\n|\Z)){2,}", re.MULTILINE)
+# Above the mail that is answered, as Outlook, QQ and 163 put it.
+_OLDER = re.compile(
+    r"^[ \t]*(?:-{3,}|_{3,})[ \t]*(?:原始邮件|原始郵件|邮件原件|原邮件|Original Message|Original)[ \t]*(?:-{3,}|_{3,})[ \t]*$|"
+    r"^发件人[:：].{0,200}\n发送(?:时间|日期)[:：].{0,200}\n收件人[:：]",
+    re.MULTILINE | re.IGNORECASE,
+)
+_FORWARDED = re.compile(r"\s*(?:fwd?|转发|轉發|转寄)\s?[:：]", re.IGNORECASE)
 # A plain part that says less than this share of the HTML beside it only says that there is HTML.
 _TRIVIAL_SHARE = 0.2
 _NO_DOCUMENTS = ("text/calendar", "message/", "application/pkcs7", "application/pgp")
 _RAW = re.compile("[\udc80-\udcff]")  # the parser's way of keeping bytes
+_MAX_SIGNATURE = 2_000
 _MAX_DEPTH = 20  # parts inside parts
 _MAX_PARTS = 500
 _MAX_HEADER = 1_000  # characters of a header with parameters, which email reads in quadratic time
@@ -40,13 +48,14 @@ def extract(data: bytes) -> Extracted:
     """
     message = _parse(data)
     result = Extracted("")
-    result.text = "\n".join(_body(message, result.removed, 0)).strip()
+    result.text = "\n".join(_body(message, result.removed, 0, _header(message, "subject"))).strip()
     if not result.text and any(True for _ in attachments(data)):
         raise ReadingError("the mail has no text, only attachments: send those")
     result.title = _REPLY.sub("", _header(message, "subject")).strip()
     result.date = _date(_header(message, "date"))
-    name, address = email.utils.parseaddr(_header(message, "from"))
-    result.source = name or address
+    sender = next((str(value) for key, value in message.raw_items() if key.lower() == "from"), "")
+    name, address = email.utils.parseaddr(_without_raw_bytes(sender, _charset(message)))
+    result.source = _decoded_header(name) or address
     return result
 
 
@@ -61,7 +70,7 @@ def attachments(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 def _parse(data: bytes) -> Message:
     # The newer policies parse headers when they are asked for, and some malformed ones end that with an IndexError.
-    message = email.message_from_bytes(data.lstrip(), policy=email.policy.compat32)
+    message = email.message_from_bytes(data.removeprefix(b"\xef\xbb\xbf").lstrip(), policy=email.policy.compat32)
     if not any(name in message for name in _HEADERS):
         raise ReadingError("this is not a mail: it has no header such as 'From:' or 'Subject:'")
     _cut(message, 0, [0])
@@ -126,13 +135,13 @@ def _safe(name: str) -> str:
     return re.sub(r"[\x00-\x1f]", "", re.split(r"[/\\]", name.strip())[-1]) or "attachment"
 
 
-def _body(part: Message, removed: Counter[str], depth: int) -> list[str]:
+def _body(part: Message, removed: Counter[str], depth: int, subject: str) -> list[str]:
     """The text of a part and those inside it."""
     kind = part.get_content_type()
     if kind == "message/rfc822":
         return []
     if part.is_multipart():
-        bodies = [(inner, _body(inner, removed, depth + 1)) for inner in _parts(part, depth)]
+        bodies = [(inner, _body(inner, removed, depth + 1, subject)) for inner in _parts(part, depth)]
         return _best(bodies) if kind == "multipart/alternative" else [text for _, texts in bodies for text in texts]
     if _is_attached(part):
         return []
@@ -144,7 +153,7 @@ def _body(part: Message, removed: Counter[str], depth: int) -> list[str]:
         found = markup.from_html(text, find_article=False)
         removed.update(found.removed)
         return [found.text]
-    return [_plain(text, part, removed)]
+    return [_plain(text, part, removed, subject)]
 
 
 def _best(bodies: list[tuple[Message, list[str]]]) -> list[str]:
@@ -159,14 +168,20 @@ def _length(texts: list[str]) -> int:
     return sum(len(re.findall(r"\w", text)) for text in texts)
 
 
-def _plain(text: str, part: Message, removed: Counter[str]) -> str:
+def _plain(text: str, part: Message, removed: Counter[str], subject: str) -> str:
     """Plain text without a signature behind "-- " and without what is quoted line by line, if other text is left."""
-    if str(part.get_param("format", "")).lower() == "flowed":
-        text = "\n".join(_unflowed(text.split("\n")))
-    without, signatures = _SIGNATURE.subn("", text)
+    tail = max(0, len(text) - _MAX_SIGNATURE)
+    tail = text.rfind("\n", 0, tail) + 1
+    without, signatures = _SIGNATURE.subn("", text[tail:])
+    without = text[:tail] + without
     without, quotations = _QUOTED.subn("", without)
+    older = None if _FORWARDED.match(subject) else _OLDER.search(without)
+    if older:
+        without, quotations = without[: older.start()], quotations + 1
     if not re.search(r"\w", without):
-        return text
+        without, signatures, quotations = text, 0, 0
+    if str(part.get_param("format", "")).lower() == "flowed":  # a quotation's lines are still marked one by one above
+        without = "\n".join(_unflowed(without.split("\n")))
     removed.update(signatures=signatures, quotations=quotations)
     return without
 

@@ -30,6 +30,7 @@ class Line:
     right: float
     y: float
     size: float
+    cells: bool = False  # whether wide gaps part it, as in a table
 
 
 @dataclass
@@ -46,12 +47,18 @@ def remove_running(pages: Sequence[Page], removed: Counter[str]) -> None:
     edges = [(page, top, _outermost(page, top)) for page in pages for top in (True, False)]
     found = Counter(key for page, top, lines in edges for key in {_key(page, line, top) for line in lines})
     enough = 2 if len(pages) <= 5 else 3
+    place = {id(page): i for i, page in enumerate(pages)}
+    counted = Counter(int(line.text) - place[id(page)] for page, _, lines in edges for line in lines if line.text.isdecimal())
     for page, top, lines in edges:
         for line, inner in zip(lines, [*lines[1:], None]):
             times = found[_key(page, line, top)]
             if inner is not None and _is_text(line, inner) and times < 0.8 * len(pages):
                 times = 0
             number = bool(_PAGE_NUMBER.fullmatch(line.text)) and (len(pages) > 1 or not line.text.isalnum() or not top)
+            if number and line.text.isdecimal():  # a figure, unless the pages are counted so
+                start = int(line.text) - place[id(page)]
+                number = start == 1 or counted[start] >= 2
+                times = 0
             running = (times >= enough and re.search(r"[^\W\d_]", line.text)) or _BROWSER.fullmatch(line.text)
             if not number and not running:
                 break

@@ -16,6 +16,7 @@ from serving.pages import Line, Page, same_size, title_size
 
 _WIDE = re.compile(f"[{HAN}\u2e80-\u30ff\uac00-\ud7af\uff00-\uffef“”‘’…—·]")
 _ENDED = re.compile(r"[。！？!?：:；;.…][”’」』》）)】\]\"']*$")
+_BEGUN_NUMBER, _REST_OF_NUMBER = re.compile(r"\d[-.,–]?$"), re.compile(r"[.,]?\d")
 _OPEN_ENDED = re.compile(r"[，,、（(《“「『]$")
 _CLOSERS = "，。、；：？！,.;:?!）)】]》〉”’」』%％‰℃…"
 _OPENERS = "（(【[《〈“‘「『"
@@ -116,7 +117,7 @@ def _indent(place: _Place) -> bool:
 def _goes_on(a: _Place, b: _Place, indented: bool, largest: float) -> bool:
     """Whether the paragraph of line ``a`` goes on in line ``b``."""
     one, two = a.line, b.line
-    if not same_size(one, two):
+    if not same_size(one, two) or one.cells or two.cells:
         return False
     step = (one.y - two.y) / max(one.size, 1) if a.block == b.block else 0
     if a.pitch and step > 1.6 * a.pitch:
@@ -127,7 +128,8 @@ def _goes_on(a: _Place, b: _Place, indented: bool, largest: float) -> bool:
         return bool(_OPEN_ENDED.search(one.text)) and two.left - one.left < 1.2 * one.size and step <= 1.3 * a.pitch
     if indented and _indent(b) and (_ENDED.search(one.text) or _ITEM.match(two.text)):
         return False
-    return indented or not _ENDED.search(one.text)
+    number = re.search(r"\d[.]$", one.text) and two.text[:1].isdigit()
+    return indented or bool(number) or not _ENDED.search(one.text)
 
 
 def _first_word(text: str) -> float:
@@ -158,6 +160,8 @@ def join_text(lines: Sequence[str]) -> str:
     for line in lines:
         if not text:
             text = line
+        elif _REST_OF_NUMBER.match(line) and _BEGUN_NUMBER.search(text) and re.search(f"[{HAN}]", text + line):
+            text += line  # a number that was broken anywhere, as Chinese pages allow
         elif text[-1] in _HYPHENS and text[-2:-1].isalpha() and text[-2:-1].isascii():
             whole = line[:1].isascii() and line[:1].islower()
             text = (text[:-1] if whole else text[:-1] + "-") + line

@@ -17,6 +17,7 @@ from serving.errors import ReadingError
 from serving.markup import Extracted
 from serving.pages import Line, Page, remove_running, title_lines
 from serving.paragraphs import join_text, paragraphs
+from serving.visible import RAISED
 
 _BEGINNING = 2000  # characters in which a stated title must stand to be believed
 _TILTED = 0.1  # radians; watermarks stand across the page
@@ -95,6 +96,7 @@ def _lines(text: object, count: int, result: Extracted) -> tuple[list[Line], int
     for i in sorted({*(i for i in range(count) if codes[i] in (10, 13)), *dashes, count}):
         line = [k for k in range(start, i) if not chr(codes[k]).isspace()]
         start = i
+        line = _once(text, codes, line)
         if not line:
             continue
         if abs(math.remainder(pdfium.FPDFText_GetCharAngle(text, line[len(line) // 2]), math.pi / 2)) > _TILTED:
@@ -103,6 +105,23 @@ def _lines(text: object, count: int, result: Extracted) -> tuple[list[Line], int
         unknown += sum(codes[k] in (0, 0xFFFD) or 0xE000 <= codes[k] < 0xF900 for k in line)
         lines = _append(lines, _line(text, codes, line))
     return lines, unknown
+
+
+def _once(text: object, codes: list[int], places: list[int]) -> list[int]:
+    """The places of a line without those of characters that stand on an equal one, as outline and shadow do."""
+    kept: list[int] = []
+    same: dict[int, list[int]] = {}
+    for k in places:
+        before = same.setdefault(codes[k], [])
+        if not any(_is_upon(text, one, k) for one in before[-2:]):
+            before.append(k)
+            kept.append(k)
+    return kept
+
+
+def _is_upon(text: object, one: int, two: int) -> bool:
+    a, b = _box(text, one), _box(text, two)
+    return abs(a.left - b.left) < 0.25 * (a.right - a.left) and abs(a.bottom - b.bottom) < 0.25 * (a.top - a.bottom)
 
 
 def _is_lower(text: object, one: int, two: int) -> bool:
@@ -119,6 +138,7 @@ def _append(lines: list[Line], line: Line) -> list[Line]:
     gap = (line.left - last.right) / (line.size or 1)
     if lines and abs(line.y - last.y) < 0.2 * line.size and -1 < gap < 0.8:
         last.text, last.right = f"{last.text}{' ' * (gap > 0.25)}{line.text}", line.right
+        last.cells |= line.cells
     elif line.text:
         lines.append(line)
     return lines
@@ -128,25 +148,44 @@ def _line(text: object, codes: list[int], places: list[int]) -> Line:
     """The line that has its visible characters at ``places``."""
     size = sorted(_size(text, k) for k in places[:: max(1, len(places) // 5)])
     em = size[len(size) // 2]
-    spaced = _spaced(text, codes, places, em)
-    pieces = [" " * (k in spaced) + chr(codes[k]) for k in places]
+    spaced, cells = _spaced(text, codes, places, em)
     left, y = ctypes.c_double(), ctypes.c_double()
-    pdfium.FPDFText_GetCharOrigin(text, places[0], left, y)
+    base = next((k for k in places if abs(_size(text, k) - em) < 0.12 * em), places[0])
+    pdfium.FPDFText_GetCharOrigin(text, base, left, y)
+    raised = _raised(text, codes, places, em, y.value)
+    pieces = [" " * (k in spaced) + (chr(codes[k]).translate(RAISED) if k in raised else chr(codes[k])) for k in places]
+    pdfium.FPDFText_GetCharOrigin(text, places[0], left, ctypes.c_double())
     right = max(_box(text, places[-1]).right, left.value)
     joined = "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return Line(_normal(joined).strip(), left.value, right, y.value, em)
+    return Line(_normal(joined).strip(), left.value, right, y.value, em, cells)
 
 
-def _spaced(text: object, codes: list[int], places: list[int], em: float) -> set[int]:
+def _raised(text: object, codes: list[int], places: list[int], em: float, base: float) -> set[int]:
+    """The places of exponents: small figures above the line, behind a figure or where PDFium broke the line off."""
+    found: set[int] = set()
+    x, y = ctypes.c_double(), ctypes.c_double()
+    before = -1
+    for k in places:
+        if chr(codes[k]) in "0123456789+-−–" and _size(text, k) < 0.85 * em:
+            pdfium.FPDFText_GetCharOrigin(text, k, x, y)
+            if y.value - base > 0.2 * em and (before < 0 or before in found or chr(codes[before]).isdigit()):
+                found.add(k)
+        before = k
+    return found
+
+
+def _spaced(text: object, codes: list[int], places: list[int], em: float) -> tuple[set[int], bool]:
     """The places before which a space stands. PDFium supposes one at gaps that only spread the line, beside Chinese."""
     gaps: dict[int, float] = {}
     for before, k in zip(places, places[1:]):
-        if k > before + 1:
-            supposed = pdfium.FPDFText_IsGenerated(text, before + 1)
+        space = next((i for i in range(before + 1, k) if chr(codes[i]).isspace()), None)
+        if space is not None:
+            supposed = pdfium.FPDFText_IsGenerated(text, space)
             gaps[k] = (_box(text, k).left - _box(text, before).right) / (em or 1) if supposed else math.inf
     if 2 * sum(gap < _LETTER_SPACED for gap in gaps.values()) > len(places):
-        return {k for k, gap in gaps.items() if gap >= _LETTER_SPACED}
-    return {k for before, k in zip(places, places[1:]) if gaps.get(k, -1) > _least_gap(chr(codes[before]), chr(codes[k]))}
+        return {k for k, gap in gaps.items() if gap >= _LETTER_SPACED}, False
+    cells = any((_box(text, k).left - _box(text, before).right) / (em or 1) > 2.5 for before, k in zip(places, places[1:]))
+    return {k for before, k in zip(places, places[1:]) if gaps.get(k, -1) > _least_gap(chr(codes[before]), chr(codes[k]))}, cells
 
 
 def _least_gap(one: str, two: str) -> float:

@@ -34,7 +34,7 @@ _HEADLINE = 40  # characters; a longer link is no headline
 _DIGITS = re.compile(r"[-−–+]?[0-9]{1,9}")
 _DECIMAL = re.compile(r"[-−–+]?[0-9]{1,9}\.[0-9]{1,9}")  # has no raised point
 _NEAR = 8  # characters before an exponent that are looked at
-_RAISED = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
+RAISED = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
 
 
 def walk(root: LexborNode, removed: Counter[str]) -> tuple[str, list[LexborNode]]:
@@ -162,5 +162,5 @@ def _raised(node: LexborNode, before: str) -> str:
         inner = inner.child
     exponent = (inner.text_content or "").strip() if inner is not None else ""
     if _DIGITS.fullmatch(exponent):
-        return exponent.translate(_RAISED)
+        return exponent.translate(RAISED)
     return f"^{exponent}" if _DECIMAL.fullmatch(exponent) else ""

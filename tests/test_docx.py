@@ -105,6 +105,19 @@ def test_readings_above_characters_are_removed_and_the_characters_stay() -> None
     assert document.text == f"{A}\n产前筛查费用由市财政承担。" and "readings_removed: 1" in document.warnings
 
 
+def test_fields_formulas_and_old_line_breaks_are_read() -> None:
+    run = "<w:r><w:t>{}</w:t></w:r>".format
+    math = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    formula = f'<m:oMath xmlns:m="{math}"><m:r><m:t>P</m:t></m:r><m:r><m:t>&lt;0.05</m:t></m:r></m:oMath>'
+    field = f'<w:fldSimple w:instr=" SEQ 表 ">{run("1")}</w:fldSimple>'
+    ruby = f'<w:r><w:ruby w:rsidR="1"><w:rt>{run("shāi")}</w:rt><w:rubyBase>{run("筛")}</w:rubyBase></w:ruby></w:r>'
+    document = read(make_docx(
+        paragraph("差异有意义（", inner=f"{formula}{run('），说明有效。')}"), paragraph("表", inner=field + run("各县区。")),
+        paragraph("第一行", inner="<w:r><w:cr/></w:r>" + run("第二行。")), paragraph("产前", inner=ruby + run("查。")),
+    ))
+    assert document.text.split("\n") == ["差异有意义（P<0.05），说明有效。", "表1各县区。", "第一行", "第二行。", "产前筛查。"]
+
+
 def test_contents_and_marks_of_notes_are_removed_and_notes_stay() -> None:
     note = paragraph("统计口径为户籍人口和流动人口。")
     notes = f'<w:footnotes xmlns:w="{MAIN}"><w:footnote w:id="2">{note}</w:footnote></w:footnotes>'

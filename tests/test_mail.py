@@ -98,6 +98,34 @@ def test_signatures_and_quoted_lines() -> None:
     assert A in only.text
 
 
+@pytest.mark.parametrize(
+    "above",
+    [
+        "-----邮件原件-----\n发件人: 李医生 <li@example.cn>\n主题: 时间\n",
+        "------------------ 原始邮件 ------------------\n发件人: \"李医生\";\n",
+        "发件人：李医生\n发送时间：2024年5月9日 10:00\n收件人：王主任\n主题：时间\n",
+    ],
+)
+def test_an_older_mail_below_is_not_read_unless_it_was_sent_on(above: str) -> None:
+    body, kind = f"{A}\n\n{above}\n{B}\n".encode(), "text/plain; charset=utf-8"
+    document = read(raw_mail(body, kind), format="eml")
+    assert document.text == A and document.warnings == ("quotations_removed: 1",)
+    assert B in read(raw_mail(body, kind, f"转发: {SUBJECT}".encode()), format="eml").text
+
+
+def test_a_quotation_in_flowed_lines() -> None:
+    body = f"{A}\n\n> 请问何时开始，费用由哪里来 \n> 承担，需要带什么？\n"
+    data = raw_mail(body.encode(), "text/plain; charset=utf-8; format=flowed")
+    assert read(data, format="eml").text == A
+
+
+def test_a_sender_with_a_comma_and_a_byte_order_mark() -> None:
+    name = base64.b64encode("王, 主任".encode()).decode()
+    data = raw_mail(A.encode(), "text/plain; charset=utf-8").replace(b"From: a@", f"From: =?utf-8?B?{name}?= <a@".encode())
+    document = read(b"\xef\xbb\xbf" + data.replace(b"example.cn\n", b"example.cn>\n", 1), format="eml")
+    assert (document.source, document.text) == ("王, 主任", A)
+
+
 def test_flowed_lines_are_joined() -> None:
     body = f"{A[:20]} \n{A[20:]}\nThe screening \nprogramme.\n"
     data = raw_mail(body.encode(), "text/plain; charset=utf-8; format=flowed")

@@ -144,6 +144,30 @@ def test_characters_beyond_the_basic_plane() -> None:
     assert read(make_pdf(column("𠮷林省的筛查工作。"))).text == "𠮷林省的筛查工作。"
 
 
+def test_exponents() -> None:
+    """10⁶ is not 106."""
+    area = [(92.0, 700.0, 12.0, "面积为10"), (140.0, 705.0, 7.0, "6"), (144.0, 700.0, 12.0, "平方米，属实。")]
+    assert read(make_pdf(area)).text == "面积为10⁶平方米，属实。"
+
+
+def test_rows_as_wide_as_the_text_are_lines_of_their_own() -> None:
+    cells = [("综合协调组", "张三丰"), ("医疗救治组", "李四光"), ("后勤保障组", "王五六")]
+    rows = [(x, 620.0 - 20 * i, 12.0, cell) for i, row in enumerate(cells) for x, cell in zip((92.0, 464.0), row)]
+    document = read(make_pdf(column(A, top=700) + rows + column(B, top=540)))
+    assert document.text.split("\n") == [A, "综合协调组 张三丰", "医疗救治组 李四光", "后勤保障组 王五六", B]
+
+
+def test_a_number_that_is_broken_at_the_edge_is_whole() -> None:
+    text = "今年一季度全市接受筛查的孕妇人数比去年同期新增12.5个百分点，覆盖了全部县区。"
+    for end in text.index("12.5") + 1, text.index("12.5") + 2:
+        assert read(make_pdf(column(text + A, width=end + 2))).text == text + A
+
+
+def test_a_figure_at_the_foot_is_no_page_number() -> None:
+    pages = [column(A, top=700) + [(92.0, 60.0, 12.0, "累计"), (92.0, 40.0, 12.0, "1300")], column(B, top=700)]
+    assert "1300" in read(make_pdf(*pages)).text
+
+
 def test_two_columns_are_read_one_after_the_other() -> None:
     left = column(A, width=18, left=60, top=700, size=12)
     right = column(B, width=18, left=310, top=700, size=12)
@@ -241,6 +265,16 @@ def test_what_a_browser_prints(chromium: str, tmp_path: Path, style: str) -> Non
     assert document.title == TITLE
     assert document.sentence_texts() == [s for text in source for s in re.findall("[^。]+。", text)]
     assert any(warning.startswith("page_headers_removed") for warning in document.warnings)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("style", ["-webkit-text-stroke:1px", "text-shadow:1px 1px"])
+def test_outlined_and_shadowed_text_is_read_once(chromium: str, tmp_path: Path, style: str) -> None:
+    """A browser prints it twice. Some words at the ends of lines and pages stay double."""
+    sentences = [f"第{i}项：{re.sub('[。；]', '，', A)[:-1]}。" for i in range(60)]
+    body = "".join(f"<p>{sentence}</p>" for sentence in sentences)
+    found = read(printed(chromium, tmp_path, body, f"p{{{style}}}")).sentence_texts()
+    assert len(set(sentences).intersection(found)) > 0.8 * len(sentences)
 
 
 def test_the_reader_itself() -> None:
