@@ -15,10 +15,15 @@ export class Problem extends Error {
 }
 
 const memory = storage("sessionStorage"); // of this tab only, and gone with it
-export const key = { get: () => memory.getItem(KEY) || "", set: (value) => memory.setItem(KEY, value) };
+const UNSEEN = /[\u200b-\u200f\u2060\ufeff]/g; // of no width: chat programs put them around what is copied
+export const key = {
+  get: () => memory.getItem(KEY) || "",
+  set: (value) => memory.setItem(KEY, value.replace(UNSEEN, "").trim()),
+};
+const asBytes = (text) => Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
 
 export async function ask(address, { body, signal, ...rest } = {}) {
-  const headers = key.get() ? { Authorization: "Bearer " + key.get() } : {};
+  const headers = key.get() ? { Authorization: "Bearer " + asBytes(key.get()) } : {}; // fetch takes bytes alone
   if (body && !(body instanceof FormData)) {
     headers["Content-Type"] = "application/json";
     body = JSON.stringify(body);
@@ -28,7 +33,7 @@ export async function ask(address, { body, signal, ...rest } = {}) {
     response = await fetch(address, { method: body ? "POST" : "GET", headers, body, signal, ...rest });
     answer = await response.json();
   } catch (error) {
-    if (signal?.aborted) throw error;
+    signal?.throwIfAborted();
     throw new Problem(response?.ok === false ? response.status : 0, error.message);
   }
   if (!response.ok) {
@@ -38,7 +43,7 @@ export async function ask(address, { body, signal, ...rest } = {}) {
 }
 
 // A source is {file} or {text, title, format}; the answer holds `documents` and `errors` (a zip has many of both).
-export function analyse(source, limits, { focus, signal } = {}) {
+export async function analyse(source, limits, { focus, signal } = {}) {
   const wanted = focus ? { ...EVERYTHING, focus } : EVERYTHING;
   if (!source.file) {
     const { id = "", text, title = "", format = "auto" } = source;
@@ -46,6 +51,11 @@ export function analyse(source, limits, { focus, signal } = {}) {
   }
   if (source.file.size > limits.max_request_bytes) {
     throw new Problem(413, `the file has ${source.file.size} bytes, more than ${limits.max_request_bytes}`);
+  }
+  try {
+    await source.file.slice(0, 1).arrayBuffer(); // else fetch would fail as if there were no service
+  } catch {
+    throw new Problem("document", "the browser can't open the file: it is a folder, or was moved or changed");
   }
   const body = new FormData();
   body.append("files", source.file);

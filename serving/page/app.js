@@ -2,7 +2,7 @@
 
 import { analyse, ask, Problem } from "./api.js";
 import { paintArticle, renderArticle, renderRemoved } from "./article.js";
-import { attempt, say } from "./attempt.js";
+import { attempt, replace, say } from "./attempt.js";
 import { note } from "./basket.js";
 import { batchEntries, renderBatch, runBatch, saveBatch, showBatch, stopBatch } from "./batch.js";
 import { $, copy, options } from "./dom.js";
@@ -24,7 +24,10 @@ const view = {
   shown: (entry) => entry.topics(settings, known, info.single_label),
   keys: (entry) => entry.keys(settings),
   current: () => page.entry,
-  open: (entry) => show(entry, true),
+  open: (entry) => {
+    replace();
+    show(entry, true);
+  },
   arrived: (entry) => {
     if (entry.source.row) entry.adopt(entry.source.row);
     note(entry);
@@ -40,9 +43,12 @@ async function ready() {
 }
 
 const analyseOne = (source, name) => attempt(async () => {
+  const signal = replace();
   await ready();
+  signal.throwIfAborted();
   close(); // what was shown is not what is asked for now
-  const { documents, errors } = await analyse(source, view.limits);
+  const { documents, errors } = await analyse(source, view.limits, { signal });
+  signal.throwIfAborted();
   if (documents.length + errors.length > 1) { // a zip, or a mail with attachments
     showBatch(documents, errors, view);
     return refresh();
@@ -55,7 +61,9 @@ const analyseOne = (source, name) => attempt(async () => {
 });
 
 const analyseMany = (files) => attempt(async () => {
+  const signal = replace();
   await ready();
+  signal.throwIfAborted();
   close();
   await runBatch(files.map((file) => ({ file })), view);
   refresh();
@@ -74,7 +82,7 @@ function show(entry, follow = false) {
 }
 
 function close() {
-  page.entry = null;
+  page.entry = active = peeked = null;
   $("result").hidden = true;
   $("input").classList.add("compact");
 }
@@ -142,23 +150,35 @@ function slide(name, value) {
   settings[name] = value;
   refresh();
 }
+function reset(name, slider) {
+  slide(name, null);
+  slider.focus(); // the button that had it is gone
+}
 $("threshold").addEventListener("input", () => slide("threshold", $("threshold").valueAsNumber));
-$("threshold-own").addEventListener("click", () => slide("threshold", null));
+$("threshold-own").addEventListener("click", () => reset("threshold", $("threshold")));
 $("length").addEventListener("input", () => slide("sentences", $("length").valueAsNumber));
-$("length-own").addEventListener("click", () => slide("sentences", null));
+$("length-own").addEventListener("click", () => reset("sentences", $("length")));
 $("focus").addEventListener("change", () => {
   const { entry } = page;
-  entry.focus = $("focus").value;
-  entry.focused = null;
-  if (!entry.focus) return refresh();
-  attempt(async () => { // which sentences do not repeat one another is the service's to say
-    const { focus } = entry;
-    const { documents } = await analyse(entry.source, view.limits, { focus });
-    if (entry.focus !== focus) return;
-    entry.focused = documents.find((found) => found.text === entry.analysis.text) ?? null;
-    refresh();
+  const focus = $("focus").value;
+  attempt(async () => {
+    const signal = replace();
+    try {
+      Object.assign(entry, { focused: focus ? await focusOn(entry, focus, signal) : null, focus });
+    } finally {
+      if (!signal.aborted) refresh(); // where it failed, the list goes back to what the summary is about
+    }
   });
 });
+
+// Which sentences do not repeat one another is the service's to say.
+async function focusOn(entry, focus, signal) {
+  const { documents, errors } = await analyse(entry.source, view.limits, { focus, signal });
+  signal.throwIfAborted();
+  const found = documents.find(({ text }) => text === entry.analysis.text);
+  if (!found) throw new Problem("document", errors[0]?.error ?? "its text was read differently this time");
+  return found;
+}
 $("copy").addEventListener("click", async () => {
   await copy(view.keys(page.entry).map((i) => page.entry.sentences[i]).join("\n"));
   say(t("copied"));
@@ -194,6 +214,7 @@ takeInput({
     else if (files.length) analyseMany(files);
   },
   clear: () => {
+    replace();
     stopBatch();
     close();
     $("input").classList.remove("compact");

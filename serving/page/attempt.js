@@ -6,21 +6,33 @@ import { explain, t } from "./texts.js";
 
 let again = null; // what "Try again" does
 let under = 0;
+let turns = 0;
+let wanted = new AbortController(); // what the reader asked for last
 
 export function say(text) {
   $("status").textContent = text;
 }
 
-// action() may return a sentence to be said at the end.
+// Ends what was asked for before, whose answer or error would stand over what comes now. Returns the signal of what comes.
+export function replace() {
+  wanted.abort();
+  wanted = new AbortController();
+  return wanted.signal;
+}
+
+// action() may return a sentence to be said at the end; where it throws an AbortError, nothing is said.
 export async function attempt(action) {
-  again = () => attempt(action);
+  const turn = ++turns;
+  const end = (text = "") => (text || turn === turns) && say(text); // silence is the latest's to keep
   $("problem").hidden = true;
   document.body.classList.toggle("busy", ++under > 0);
   say(t("working"));
   try {
-    say((await action()) ?? "");
+    end(await action());
   } catch (error) {
-    say("");
+    end();
+    if (error.name === "AbortError") return;
+    again = () => attempt(action);
     complain(error instanceof Problem ? error : { status: "other", message: error.message });
   } finally {
     document.body.classList.toggle("busy", --under > 0);

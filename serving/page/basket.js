@@ -5,8 +5,10 @@ import { $, download } from "./dom.js";
 import { jsonl, parseJsonl } from "./tables.js";
 import { t } from "./texts.js";
 
+const NO_TEXT = "no text";
 const corrected = new Set();
 let saved = ""; // the rows as they were last downloaded or stored
+let storing = null; // what is under way
 
 export function note(entry) {
   if (entry.corrected) corrected.add(entry);
@@ -29,15 +31,22 @@ export function saveRows() {
   download("corrections.jsonl", saved, "application/jsonl");
 }
 
-// Only what has changed since it was last stored; returns how many rows that were.
-export async function storeRows(limits) {
-  const changed = [...corrected].filter((entry) => entry.stored !== JSON.stringify(entry.row()));
+// Only what has changed since it was last stored; returns how many rows that were. Asked for twice at once, it stores once.
+export function storeRows(limits) {
+  storing ??= store(limits).finally(() => (storing = null));
+  return storing;
+}
+
+async function store(limits) {
+  const all = jsonl(rows()); // as they are now: they may change while the service is asked
+  const each = [...corrected].map((entry) => ({ entry, row: entry.row() }));
+  const changed = each.filter(({ entry, row }) => entry.stored !== JSON.stringify(row));
   for (let at = 0; at < changed.length; at += limits.max_documents) {
     const some = changed.slice(at, at + limits.max_documents);
-    await ask("v1/corrections", { body: { rows: some.map((entry) => entry.row()) } });
-    for (const entry of some) entry.stored = JSON.stringify(entry.row());
+    await ask("v1/corrections", { body: { rows: some.map(({ row }) => row) } });
+    for (const { entry, row } of some) entry.stored = JSON.stringify(row);
   }
-  saved = jsonl(rows());
+  saved = all;
   return changed.length;
 }
 
@@ -71,7 +80,50 @@ export async function readLabels(file) {
   }
   found = Array.isArray(found) ? found : [found];
   if (found.length && found.every((item) => item?.data)) return ask("v1/label-studio/import", { body: { tasks: found } });
-  const good = found.filter((row) => typeof row?.text === "string" && row.text.trim());
-  if (!good.length) throw new Error(t("badImport"));
-  return { rows: good, errors: found.flatMap((row, i) => (good.includes(row) ? [] : [{ id: String(i + 1), error: "no text" }])) };
+  const good = [];
+  const errors = [];
+  found.forEach((row, i) => {
+    try {
+      good.push(asTrained(row));
+    } catch (error) {
+      errors.push({ id: String(i + 1), error: error.message });
+    }
+  });
+  if (!good.length && errors.every(({ error }) => error === NO_TEXT)) throw new Error(t("badImport"));
+  return { rows: good, errors };
+}
+
+// A row with its fields as training reads them: lists may be strings, `labels` is another name of `topics`.
+function asTrained(row) {
+  if (typeof row?.text !== "string" || !row.text.trim()) throw new Error(NO_TEXT);
+  const given = row.topics ?? row.labels;
+  const topics = "guess" in row && given === "" ? null : strings("topics", given, ["|", ";", "；"]);
+  const keys = strings("key_sentences", row.key_sentences, ["|", "\n"])?.filter(Boolean);
+  const proofs = typeof row.evidence === "string" ? parsed("evidence", row.evidence.trim() || "{}") : row.evidence ?? {};
+  if (typeof proofs !== "object" || Array.isArray(proofs)) throw new Error("'evidence' must be an object of topics");
+  const evidence = Object.entries(proofs).flatMap(([topic, marked]) =>
+    marked === null ? [] : [[topic.trim(), strings("evidence", marked, ["\n"])]]);
+  return {
+    ...row, id: typeof row.id === "number" ? String(row.id) : row.id, topics,
+    key_sentences: keys?.length ? keys : null, evidence: Object.fromEntries(evidence),
+  };
+}
+
+function strings(name, value, separators) {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "string") {
+    const text = value.trim();
+    const separator = separators.find((one) => text.includes(one)) ?? separators[0];
+    value = /^\[[^]*\]$/.test(text) ? parsed(name, text) : text.split(separator).filter((part) => part.trim());
+  }
+  if (!Array.isArray(value) || value.some((item) => typeof item !== "string")) throw new Error(`'${name}' must be a list of strings`);
+  return [...new Set(value.map((item) => item.trim()))];
+}
+
+function parsed(name, text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(`'${name}' is no JSON`);
+  }
 }

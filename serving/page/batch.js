@@ -40,7 +40,10 @@ export async function runBatch(sources, view) {
   try {
     await Promise.all(Array.from({ length: AT_ONCE }, work));
   } finally {
-    if (controller.signal === signal) stopBatch();
+    if (controller.signal === signal) {
+      stopBatch();
+      renderBatch(view); // without what was not sent
+    }
   }
 }
 

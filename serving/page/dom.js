@@ -42,12 +42,16 @@ export function download(name, content, type) {
 }
 
 export async function copy(text) {
-  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
-  const area = element("textarea", { value: text, className: "unseen" }); // over plain HTTP there is no clipboard API
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch { /* over plain HTTP there is no clipboard API, and the browser may refuse it */ }
+  const focused = document.activeElement;
+  const area = element("textarea", { value: text, className: "unseen" });
   document.body.append(area);
   area.select();
   document.execCommand("copy");
   area.remove();
+  focused?.focus();
 }
 
 // The golden angle sets the colours of neighbours far apart.

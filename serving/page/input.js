@@ -1,7 +1,7 @@
 // How documents come in: typed, pasted, dropped, chosen, or one of the examples.
 
 import { ask, Problem } from "./api.js";
-import { attempt, say } from "./attempt.js";
+import { attempt, replace, say } from "./attempt.js";
 import { $, button, element } from "./dom.js";
 import { t } from "./texts.js";
 
@@ -49,9 +49,12 @@ export async function offerSeeds() {
   const label = element("span", { className: "hint", textContent: t("seedsLabel") });
   label.dataset.t = "seedsLabel";
   $("seeds").replaceChildren(label, ...seeds.map(({ name, title }) => button(title, () => attempt(async () => {
-    const response = await fetch("seeds/" + encodeURIComponent(name));
+    const signal = replace();
+    const response = await fetch("seeds/" + encodeURIComponent(name), { signal });
     if (!response.ok) throw new Problem(response.status, name);
-    $("text").value = await response.text();
+    const text = await response.text();
+    signal.throwIfAborted();
+    $("text").value = text;
     $("form").requestSubmit();
   }), { title, lang: "zh" })));
   $("seeds").hidden = !seeds.length;

@@ -1,7 +1,7 @@
 // Corrections: what the reader changes on the document that is shown, and what happens to all that was corrected.
 
 import { onMark } from "./article.js";
-import { attempt } from "./attempt.js";
+import { attempt, replace } from "./attempt.js";
 import { note, readLabels, renderBasket, saveRows, saveTasks, storeRows, unsaved } from "./basket.js";
 import { asResult, batchEntries, runBatch } from "./batch.js";
 import { $, options } from "./dom.js";
@@ -62,10 +62,12 @@ export function takeCorrections(page) {
 }
 
 async function importLabels(file, page) {
+  const signal = replace();
   const { rows, errors } = await readLabels(file);
+  signal.throwIfAborted();
   await runBatch(rows.map((row) => ({ id: row.id || "", text: row.text, title: row.title || "", row })), page.view);
   const first = batchEntries().find((entry) => entry.analysis);
-  if (first) page.show(first);
+  if (first && !signal.aborted) page.show(first);
   return [t("imported", rows.length, errors.length), ...errors.slice(0, 5).map(({ id, error }) => `${id}: ${error}`)].join(" ");
 }
 

@@ -51,6 +51,8 @@ const ZH = {
     other: ["请求失败", "请重试；如果仍然失败，请查看服务的日志。"],
   },
   reason: [
+    [/browser can't open/, "浏览器打不开它：这是文件夹，或文件已被移动、改动，请重新选择。"],
+    [/read differently/, "这次读出的正文不同，请重新打开原文件。"],
     [/longer than (\d+) characters/, "文档超过 $1 字，请拆开。"],
     [/larger than (\d+) bytes|more than (\d+) bytes/, "文件太大，请拆开。"],
     [/has no text, only pictures/, "PDF 里只有图片，请先做文字识别（OCR）。"],
