@@ -64,11 +64,11 @@ def _remote(name: str, ignored: Counter[str]) -> list[str]:
     found = expand_remote(name, is_hidden)
     if not found or not is_folder(name):
         return found
-    foreign = [file for file in found if not is_read(file) and not advice(file)]
-    if len(foreign) == len(found):
+    kept = [file for file in found if is_read(file) or advice(file)]
+    if not kept:
         raise InputError(f"{name}: holds no documents ({', '.join(DOCUMENT_SUFFIXES)}, tables or archives)")
-    ignored.update(os.path.splitext(file)[1].lower() for file in foreign)
-    return [file for file in found if is_read(file) or advice(file)]
+    ignored.update(os.path.splitext(file)[1].lower() for file in set(found).difference(kept))
+    return kept
 
 
 def documents(source: str | Path, names: Fields = Fields()) -> Iterator[Item]:

@@ -38,6 +38,7 @@ _BINARY = (
 _CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd"
 _INVISIBLE = re.compile(f"[{_CONTROLS}\ue000\ue001]")
 _INVISIBLE_BUT_LINKS = re.compile(f"[{_CONTROLS}]")  # less the marks that are put around links while a text is cleaned
+CHINESE = re.compile("[\u4e00-\u9fff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\f\x85\u2028\u2029]")
 # A few replacement characters are a scar of some earlier conversion; more means that the text is not what was written.
@@ -87,7 +88,7 @@ def decode_declared(data: bytes, declared: str) -> str:
         return told
     if not name.startswith(_WIDE):
         return found
-    if found == _try(data, "utf-8") and re.search("[\u4e00-\u9fff]", found):  # nothing is UTF-8 of Chinese by chance
+    if found == _try(data, "utf-8") and CHINESE.search(found):  # nothing is UTF-8 of Chinese by chance
         return found
     # A few characters are not enough to doubt a declaration.
     better = _score(found[:_SAMPLE]) > _score(told[:_SAMPLE]) + 0.15

@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from serving.charset import CHINESE
 from serving.errors import InputError
-from serving.fields import CHINESE, ESCAPES, Fields, Item, from_columns
+from serving.fields import ESCAPES, Fields, Item, from_columns
 from serving.settings import get_settings
 
 _QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)" *')

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.charset import decode
+from serving.charset import CHINESE, decode
 from serving.errors import InputError, ReadingError
 from serving.settings import get_settings
 
@@ -21,7 +20,6 @@ NAMES = {
     ),
     "id": ("id", "_id", "doc_id", "docid", "编号", "編號", "序号", "序號", "uid", "uuid"),
 }
-CHINESE = re.compile("[\u4e00-\u9fff]")
 ESCAPES = 4  # a document may be so many times as long while it is quoted or escaped in its file
 _BETWEEN = "\v"  # of a row's cells that are decoded together; no byte of a two-byte character
 _TELLING = 4096  # bytes of a text that tell its encoding

@@ -1,4 +1,4 @@
-"""Tiny encoder and tiny trained model, built once a run; the real HTTP server; where the shipped model is."""
+"""Tiny encoder and tiny trained model, built once a run; the real HTTP server and browser; where the shipped model is."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+
+if TYPE_CHECKING:
+    from browser import Browser
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
@@ -152,6 +156,23 @@ def tiny_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     server.wait()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A real Chromium; for tests of the page."""
+    from browser import Browser  # Selenium, which few tests need
+
+    browser = Browser(tmp_path_factory.mktemp("downloads"))
+    yield browser
+    browser.driver.quit()
+
+
+@pytest.fixture
+def page(chromium: Browser, tiny_server: Server) -> Browser:
+    """The page of the service with the tiny model, opened anew."""
+    chromium.open(tiny_server.url)
+    return chromium
 
 
 @pytest.fixture(scope="session")

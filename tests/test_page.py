@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,19 +17,6 @@ TEXT = (
     "# 一条消息\n\n𠮷孕妇筛查。股权融资基金。\n\n孕妇基因筛查检测染色体第1条第0句。\n\n采血检测基因孕妇筛查第1条第1句。\n\n"
     "天气音乐旅游第2句。\n\n山水比赛天气第3句。\n\n相关阅读\n\n今日天气\n\n昨日球赛\n"
 )
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("downloads"))
-    yield browser
-    browser.driver.quit()
-
-
-@pytest.fixture
-def page(chromium: Browser, tiny_server: Server) -> Browser:
-    chromium.open(tiny_server.url)
-    return chromium
 
 
 def ask(server: Server, text: str, **options: object) -> dict:

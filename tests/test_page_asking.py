@@ -1,12 +1,10 @@
 """The page in a real browser where asking goes wrong: late answers, odd keys, files that are gone, rows written another way."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import Browser
-from conftest import Server
 from selenium.webdriver.common.keys import Keys
 
 pytestmark = pytest.mark.browser
@@ -22,19 +20,6 @@ HOLD = """const [address, status] = arguments, real = window.fetch;
       return first && status ? new Response('{"error": "busy"}', { status }) : real(to, options);
     }"""
 ERROR = """const [status] = arguments; window.fetch = async () => new Response('{"error": "busy"}', { status })"""
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("downloads"))
-    yield browser
-    browser.driver.quit()
-
-
-@pytest.fixture
-def page(chromium: Browser, tiny_server: Server) -> Browser:
-    chromium.open(tiny_server.url)
-    return chromium
 
 
 def begin(page: Browser, text: str) -> None:

@@ -15,7 +15,7 @@ from training.metrics import key_sentence_f1
 from training.passes import Prediction
 from training.rouge import rouge_1_2
 
-_SHIFT = 10.0
+_SHIFT = 10.0  # times that a topic is taken to be rarer or more frequent than among the labels, at most: a count may miss it
 _OFFSET_PENALTY = 2.0  # keeps the offsets of scarce topics near the common one
 _LEXICON_PRIOR = 0.1  # of the lexicon's weight, beside the slope's
 _PRIOR = 0.5  # keeps slope and common offset finite where the dev part is told apart without error, or has no positive
@@ -36,7 +36,7 @@ def stacked(
 def importance(truth: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """What each label [documents, topics] counts for, so that a topic is as frequent as ``shares`` [T] says.
 
-    Importance weighting (Shimodaira 2000); a topic is taken for at most ten times rarer or more frequent than here.
+    Importance weighting (Shimodaira 2000), within a limit.
     """
     own = np.clip(truth.mean(axis=0), 1e-6, 1 - 1e-6)
     shares = np.clip(shares, own / _SHIFT, np.minimum(own * _SHIFT, 1 - (1 - own) / _SHIFT))
@@ -71,6 +71,24 @@ def fit_calibration(
     fitted = minimize(loss, np.zeros(2 + topics), method="L-BFGS-B", bounds=bounds).x
     offsets = np.zeros(topics) if single_label else fitted[2:]
     return Calibration(float(np.exp(fitted[0])), float(fitted[1]), offsets.astype(np.float32))
+
+
+def fit_decisions(
+    examples: Sequence[Example], predictions: Sequence[Prediction], lexical: Sequence[np.ndarray | None], single_label: bool,
+    shares: np.ndarray | None = None,
+) -> tuple[Calibration, np.ndarray]:
+    """Calibration and a threshold a topic, from the documents among these that have topics, some of which must.
+
+    With ``shares`` [T], as if topics were so frequent.
+    """
+    labelled = [i for i, example in enumerate(examples) if example.topics is not None]
+    truth = np.stack([examples[i].topics for i in labelled])
+    logits, words = stacked([predictions[i] for i in labelled], [lexical[i] for i in labelled])
+    weights = None if shares is None else importance(truth, shares)
+    calibration = fit_calibration(logits, words, truth, single_label, weights)
+    if single_label:
+        return calibration, np.full(truth.shape[1], 0.5)
+    return calibration, choose_thresholds(calibration.probabilities(logits, words, False), truth, weights)
 
 
 def choose_thresholds(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -121,13 +121,6 @@ def _figures(
 def _fit(trained: Trained, held: Held) -> tuple[Calibration, np.ndarray]:
     """Calibration and a threshold a topic, from the held documents that have topics."""
     count = len(trained.topics)
-    labelled = [i for i, example in enumerate(held.examples) if example.topics is not None]
-    if not labelled or not count:
+    if not count or all(example.topics is None for example in held.examples):
         return Calibration(1.0, 0.0, np.zeros(count, np.float32)), np.full(count, 0.5)
-    truth = np.stack([held.examples[i].topics for i in labelled])
-    logits, words = calibrate.stacked([held.predictions[i] for i in labelled], [held.lexical[i] for i in labelled])
-    weights = None if held.shares is None else calibrate.importance(truth, held.shares)
-    calibration = calibrate.fit_calibration(logits, words, truth, trained.single_label, weights)
-    if trained.single_label:
-        return calibration, np.full(count, 0.5)
-    return calibration, calibrate.choose_thresholds(calibration.probabilities(logits, words, False), truth, weights)
+    return calibrate.fit_decisions(held.examples, held.predictions, held.lexical, trained.single_label, held.shares)

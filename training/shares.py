@@ -31,11 +31,7 @@ def topic_shares(
         return None
     recipe = Linear(replace(material, bare=[]))
     best = best_of(trials(recipe, examples, weak, folds, single_label=False))
-    given = [i for i, example in enumerate(examples) if example.topics is not None]
-    truth = np.stack([examples[i].topics for i in given])
-    logits, words = calibrate.stacked([best.held.predictions[i] for i in given], [best.held.lexical[i] for i in given])
-    fitted = calibrate.fit_calibration(logits, words, truth, single_label=False)
+    fitted, thresholds = calibrate.fit_decisions(examples, best.held.predictions, best.held.lexical, single_label=False)
     found = recipe.judge([*examples, *weak], best.setting, material.bare)
     scores = fitted.probabilities(*calibrate.stacked(found.predictions, found.lexical), False)
-    thresholds = calibrate.choose_thresholds(fitted.probabilities(logits, words, False), truth)
     return (scores >= thresholds).mean(axis=0)
