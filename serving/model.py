@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from serving.calibration import Calibration, sigmoid
 from serving.document import Document
+from serving.errors import ModelError
 from serving.features import FEATURES, sentence_features
 from serving.lexicon import Lexicon
 from serving.windows import TITLE, Tokens, Window, WindowConfig, collate, document_tokens, plan_batches, split_windows
@@ -28,10 +29,6 @@ from serving.windows import TITLE, Tokens, Window, WindowConfig, collate, docume
 FORMAT = 4
 CONFIG, GRAPH, WEIGHTS, TOKENIZER, LEXICON = "config.json", "graph.xml", "model.safetensors", "tokenizer.json", "lexicon.npy"
 _SHAPE_STEP = 16  # batch sizes are rounded up to this many tokens: OpenVINO compiles kernels (8 ms) for each new shape
-
-
-class ModelError(RuntimeError):
-    """The model folder is missing, damaged, or of another format; the message says what to do."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ from tqdm import tqdm
 from serving.archive import STANDARD_INPUT, InputError, expand
 from serving.cores import cores
 from serving.engines import ENGINES, Work, check_engine
-from serving.model import ModelError, read_config
+from serving.errors import ModelError
+from serving.model import read_config
 from serving.parts import Inputs, fingerprint, printable
 from serving.progress import ERRORS, RUN, Progress, Totals
 from serving.results import SCHEMAS, WRITERS

@@ -24,10 +24,11 @@ from serving.analysis import UnknownTopicError, analyse, check_options
 from serving.batching import Here, in_turns
 from serving.charset import decode
 from serving.document import Document
+from serving.errors import ModelError
 from serving.http import RequestMiddleware, fail
 from serving.keys import Keys, KeysError
 from serving.metrics import DOCUMENT_ERRORS, SCORED
-from serving.model import Model, ModelError
+from serving.model import Model
 from serving.reading import ReadingError, read
 from serving.routes import Source, site
 from serving.schema import Analysis, AnalyzeRequest, AnalyzeResponse, DocumentError, Options

@@ -19,8 +19,9 @@ from typing import Any
 
 from serving.admission import Admission
 from serving.batching import Batcher
+from serving.errors import ModelError
 from serving.metrics import MODEL, SWITCHES
-from serving.model import Model, ModelError
+from serving.model import Model
 from serving.reading import read
 from serving.settings import Settings
 

@@ -11,7 +11,8 @@ import pytest
 
 from serving.calibration import Calibration
 from serving.document import Document
-from serving.model import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, Model, ModelError, pool, read_config
+from serving.errors import ModelError
+from serving.model import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, Model, pool, read_config
 from tests.conftest import make_rows
 
 

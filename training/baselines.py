@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,11 +34,12 @@ from tqdm import tqdm
 from serving.analysis import sentence_budget
 from serving.calibration import sigmoid
 from serving.document import Document
-from serving.model import ModelError, read_config
+from serving.model import read_config
 from serving.settings import ROOT
 from serving.windows import collate, normalise, plan_batches
 from training.calibrate import choose_thresholds, fit_calibration
-from training.data import DataError, Row, read_rows, topics_of
+from training.data import Row, read_rows, topics_of
+from training.errors import faults_told
 from training.evaluate import evaluate
 from training.examples import Example, flat_windows, key_labels, make_examples, read_documents
 from training.metrics import key_sentence_f1, topic_metrics
@@ -60,14 +60,9 @@ _C_LOGISTIC = (0.001, 0.003, 0.01, 0.03, 0.1)
 def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: str, json_file: Path | None) -> None:
     """Command line."""
     jieba.setLogLevel(logging.WARNING)
-    try:
+    with faults_told():
         parts = [read_rows(name) for name in (train_file, dev_file, test_file)]
         figures = compare(parts, model, encoder)
-    except DataError as error:
-        click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
-        sys.exit(2)
-    except (ModelError, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     table = Table("on " + Path(test_file).name, *_COLUMNS)
     for name, row in figures.items():
         table.add_row(name, *("–" if row.get(column) is None else f"{row[column]:.3f}" for column in _COLUMNS))

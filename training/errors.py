@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from serving.errors import ModelError
 
 MAX_SHOWN = 50  # problems printed; the rest are counted
 
@@ -16,3 +22,19 @@ class DataError(ValueError):
         if len(self.problems) > len(shown):
             shown.append(f"… and {len(self.problems) - len(shown)} more")
         super().__init__("\n".join(shown))
+
+
+@contextmanager
+def faults_told(what: str = "data", shown: bool = True) -> Iterator[None]:
+    """End a command on what its user can mend: faults of rows or topics, all of them, with exit code 2, anything else with 1.
+
+    ``shown`` is false in every process but the first.
+    """
+    try:
+        yield
+    except DataError as error:
+        if shown:
+            click.echo(f"The {what} can't be used ({len(error.problems)} problems):\n{error}", err=True)
+        sys.exit(2)
+    except (ModelError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error

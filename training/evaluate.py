@@ -11,7 +11,6 @@ writes a line a document with its labels, what the model gives and all scores, f
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from rich.table import Table
 
 from serving.cores import cores
 from serving.document import Document
-from serving.model import Model, ModelError, read_config
+from serving.model import Model, read_config
 from serving.render import LANGUAGES
-from training.data import DataError, Row, Topic, try_rows
+from training.data import Row, Topic, try_rows
+from training.errors import DataError, faults_told
 from training.evaluation_page import build
 from training.examples import read_documents, readable
 from training.judge import Judged, figures_of, judge
@@ -44,7 +44,7 @@ def main(
     predictions: Path | None,
 ) -> None:
     """Command line."""
-    try:
+    with faults_told():
         if unlabelled and not report_file:
             raise click.UsageError("--unlabelled: the report says what to label next; name one with --report")
         config = read_config(model)
@@ -67,11 +67,6 @@ def main(
         if predictions:
             predictions.parent.mkdir(parents=True, exist_ok=True)
             write_jsonl(predictions, (_line(one, loaded) for one in judged))
-    except DataError as error:
-        click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
-        sys.exit(2)
-    except (ModelError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     print_table(figures)
 
 

@@ -27,10 +27,10 @@ from rich.table import Table
 from serving.archive import InputError
 from serving.cores import cores
 from serving.document import Document
-from serving.model import Model, ModelError
+from serving.model import Model
 from serving.settings import ROOT
 from training import train
-from training.errors import DataError
+from training.errors import DataError, faults_told
 from training.pool import Pool, read_pool, say_what_was_read
 from training.prepare import write_jsonl
 from training.selection import Choice, choose
@@ -62,7 +62,7 @@ def main(
 ) -> None:
     """Command line."""
     inputs = [*archive, *more]
-    try:
+    with faults_told("topics"):
         topics = read_topics(topics_file)
         if single_label and len(topics) < 2:
             raise DataError([f"{topics_file}: --single-label needs two topics or more to choose from"])
@@ -81,11 +81,6 @@ def main(
         train_first(output, used, single_label, encoder, seed, device)
         likest = _likest(weak, topics, known, count)
         _write_sheet(output, pool, Space(vectors).place(vectors), topics, count, likest)
-    except DataError as error:
-        click.echo(f"The topics can't be used ({len(error.problems)} problems):\n{error}", err=True)
-        sys.exit(2)
-    except (InputError, ModelError, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     _say_what_next(output, topics_file, known, topics, inputs, single_label)
 
 

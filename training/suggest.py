@@ -11,7 +11,6 @@ FILE-studio.json and FILE-studio.xml (Label Studio).
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -24,10 +23,10 @@ from rich.table import Table
 
 from serving.archive import InputError
 from serving.cores import cores
-from serving.model import Model, ModelError
+from serving.model import Model
 from serving.settings import ROOT
 from training.data import Row, read_rows
-from training.errors import DataError
+from training.errors import DataError, faults_told
 from training.examples import read_documents
 from training.pool import read_pool, say_what_was_read
 from training.selection import choose
@@ -51,7 +50,7 @@ def main(
     sample: int, encoder: str, seed: int,
 ) -> None:
     """Command line."""
-    try:
+    with faults_told("labelled rows"):
         if output.suffix != ".jsonl":
             raise click.BadParameter(f"{output}: name it FILE.jsonl", param_hint="--output")
         model = Model.load(folder, threads=cores())
@@ -73,11 +72,6 @@ def main(
         )
         topics = [Topic(topic.id, topic.name, topic.description) for topic in model.topics]
         files = write_sheet(output, model, pool.documents, scores, choices, topics)
-    except DataError as error:
-        click.echo(f"The labelled rows can't be used ({len(error.problems)} problems):\n{error}", err=True)
-        sys.exit(2)
-    except (InputError, ModelError, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     table = Table("topic", "labelled", "suggested for its sake")
     for column in table.columns[1:]:
         column.justify = "right"

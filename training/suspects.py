@@ -9,7 +9,6 @@ least credible first: ``where``, ``id``, ``topic``, ``given`` (whether the label
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from tqdm import tqdm
 
 from serving.settings import ROOT
 from training.calibrate import fit_calibration
-from training.data import DataError, Topic, read_rows, topics_of
+from training.data import Topic, read_rows, topics_of
 from training.diagnosis import contradicted
+from training.errors import faults_told
 from training.examples import Example, make_examples, opening
 from training.lexicon import fit_lexicon, lexical_logits
 from training.network import load_encoder, window_config
@@ -50,7 +50,7 @@ class Suspect:
 @click.option("--limit", type=click.IntRange(1), help="At most so many lines.")
 def main(data: str, output: Path, encoder: str, folds: int, limit: int | None) -> None:
     """Command line."""
-    try:
+    with faults_told():
         rows = [row for row in read_rows(data) if row.topics is not None]
         topics = topics_of(rows)
         if not topics:
@@ -62,11 +62,6 @@ def main(data: str, output: Path, encoder: str, folds: int, limit: int | None) -
         found = find_suspects(examples, topics, out_of_fold(examples, len(topics), len(tokenizer), special, folds))
         output.parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(output, map(vars, found[:limit]))
-    except DataError as error:
-        click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
-        sys.exit(2)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     cells, read = len(examples) * len(topics), len({suspect.where for suspect in found})
     click.echo(f"{len(found)} of {cells:,} labels, in {read} of {len(examples)} documents, are likely wrong: {output}")
 

@@ -22,12 +22,12 @@ import click
 from accelerate.utils import set_seed
 from torch.nn import Module
 
-from serving.model import ModelError, read_config
+from serving.model import read_config
 from serving.settings import ROOT
 from training.candidates import Material
 from training.checkpoints import clear
-from training.data import DataError
 from training.devices import make_accelerator
+from training.errors import faults_told
 from training.examples import Parts, make_examples
 from training.few import FEW, RECIPES, train_few
 from training.finish import Trained, finish
@@ -82,14 +82,8 @@ def main(**options: Any) -> None:
     """Command line."""
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
     warnings.filterwarnings("ignore", message="Initializing zero-element tensors")  # of rows without topics
-    try:
+    with faults_told(shown=_is_first()):
         train(**options)
-    except DataError as error:
-        if _is_first():
-            click.echo(f"The data can't be used ({len(error.problems)} problems):\n{error}", err=True)
-        sys.exit(2)
-    except (ModelError, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 def train(
