@@ -29,6 +29,7 @@ except ImportError:  # Windows: there one worker alone may store
 from serving import label_studio
 from serving.errors import InputError
 from serving.http import fail
+from serving.model import Model
 from serving.reading import is_misdecoded
 from serving.schema import STRICT, DocumentError
 from serving.settings import get_settings
@@ -154,9 +155,12 @@ async def store(request: Request) -> Response:
     return await _answer(request, CorrectionsRequest, _store)
 
 
-def _store(body: CorrectionsRequest, known: dict[str, str]) -> CorrectionsResponse:
+def _store(body: CorrectionsRequest, model: Model) -> CorrectionsResponse:
     assert settings.corrections is not None
+    known = [topic.id for topic in model.topics]
     for number, row in enumerate(body.rows):
+        if model.single_label and row.topics is not None and len(row.topics) != 1:
+            raise InputError(f"rows.{number}: {len(row.topics)} topics; this model gives a document exactly one")
         if unknown := sorted(set(row.topics or []) - set(known)):
             raise InputError(f"rows.{number}: unknown topic '{unknown[0][:80]}'; this model knows: {', '.join(known)}")
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -170,14 +174,14 @@ async def export_tasks(request: Request) -> Response:
     return await _answer(request, ExportRequest, _export)
 
 
-def _export(body: ExportRequest, known: dict[str, str]) -> ExportResponse:
+def _export(body: ExportRequest, model: Model) -> ExportResponse:
     tasks, errors = [], []
     for position, document in enumerate(body.documents):
         try:
             tasks.append(label_studio.to_task(document))
         except InputError as error:
             errors.append(DocumentError(id=str(document.get("id", position))[:80], error=str(error)))
-    return ExportResponse(tasks=tasks, config=label_studio.labelling_config(known.items()), errors=errors)
+    return ExportResponse(tasks=tasks, config=label_studio.labelling_config(_names(model).items()), errors=errors)
 
 
 async def import_tasks(request: Request) -> Response:
@@ -185,18 +189,22 @@ async def import_tasks(request: Request) -> Response:
     return await _answer(request, ImportRequest, _import)
 
 
-def _import(body: ImportRequest, known: dict[str, str]) -> ImportResponse:
-    rows, errors = label_studio.to_rows(body.tasks, {name: id for id, name in known.items()})
+def _import(body: ImportRequest, model: Model) -> ImportResponse:
+    rows, errors = label_studio.to_rows(body.tasks, {name: id for id, name in _names(model).items()})
     return ImportResponse(rows=rows, errors=[DocumentError(id=id, error=error) for id, error in errors])
 
 
-async def _answer(request: Request, model: type[Any], work: Callable[[Any, dict[str, str]], BaseModel]) -> Response:
+def _names(model: Model) -> dict[str, str]:
+    return {topic.id: topic.name for topic in model.topics}
+
+
+async def _answer(request: Request, shape: type[Any], work: Callable[[Any, Model], BaseModel]) -> Response:
     """Validate the body, do the work in a thread, and answer; pydantic's findings get their shape in ``http.py``."""
     content = await request.body()
-    known = {topic.id: topic.name for topic in bentoml.get_current_service().model.topics}
+    model = bentoml.get_current_service().model
 
     def run() -> bytes:
-        return work(model.model_validate_json(content), known).model_dump_json().encode("utf-8")
+        return work(shape.model_validate_json(content), model).model_dump_json().encode("utf-8")
 
     try:
         return Response(await asyncio.to_thread(run), media_type="application/json")

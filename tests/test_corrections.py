@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import httpx
@@ -58,6 +59,23 @@ def test_what_is_stored_is_what_training_reads(tiny_model: Path, tmp_path: Path)
     assert first.evidence == (("screening", ("孕妇基因筛查。",)),)
     assert (second.topics, second.key_sentences) == ((), None)
     assert {"model", "time"} <= set(json.loads(file.read_text("utf-8").splitlines()[0]))
+
+
+def test_a_model_of_one_topic_stores_no_two(tiny_model: Path, tmp_path: Path) -> None:
+    folder, file = tmp_path / "one", tmp_path / "c.jsonl"
+    shutil.copytree(tiny_model, folder)
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text("utf-8")), "single_label": True}), "utf-8")
+    server = Server(folder, tmp_path, WENZHAI_CORRECTIONS=str(file))
+    try:
+        server.wait()
+        for topics in (["finance", "screening"], []):
+            answer = post(server, "corrections", {"rows": [{"text": TEXT, "topics": topics}]})
+            assert answer.status_code == 422 and "exactly one" in answer.json()["error"]
+        assert post(server, "corrections", {"rows": [ROW]}).json() == {"stored": 1}
+    finally:
+        server.stop()
+    assert len(read_rows(str(file), single_label=True)) == 1
 
 
 def _write(path: Path, name: str) -> None:

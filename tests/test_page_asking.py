@@ -1,10 +1,12 @@
 """The page in a real browser where asking goes wrong: late answers, odd keys, files that are gone, rows written another way."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from browser import Browser
+from conftest import Server
 from selenium.webdriver.common.keys import Keys
 
 pytestmark = pytest.mark.browser
@@ -186,3 +188,57 @@ def test_the_focus_stays_and_a_refused_clipboard_is_gone_round(page: Browser) ->
     page.wait(lambda: page.text("#status") == "已复制。")
     assert page.js("return window.copied") == "\n".join(page.texts("#summary li"))
     assert page.js("return document.activeElement.id") == "copy"
+
+
+def test_a_refused_row_holds_up_no_other(chromium: Browser, tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "corrections.jsonl"
+    server = Server(tiny_model, tmp_path, WENZHAI_CORRECTIONS=str(file))
+    try:
+        server.wait()
+        chromium.open(server.url)
+        rows = [{"id": f"r{i}", "text": text, "topics": ["finance"]} for i, text in enumerate(TEXTS)]
+        import_rows(chromium, tmp_path / "rows.jsonl", *rows, {"id": "odd", "text": "".join(TEXTS), "topics": ["another"]})
+        chromium.click("#store-rows")
+        chromium.idle()
+        assert "已存 3 篇，1 篇服务未收：odd" in chromium.text("#problem") and "another" in chromium.text("#problem")
+        assert [json.loads(line)["id"] for line in file.read_text("utf-8").splitlines()] == ["r0", "r1", "r2"]
+        chromium.click("#store-rows")  # what is stored is not sent again
+        chromium.idle()
+        assert "odd" in chromium.text("#problem") and len(file.read_text("utf-8").splitlines()) == 3
+    finally:
+        server.stop()
+
+
+def test_requests_keep_to_the_limits(page: Browser, tmp_path: Path) -> None:
+    page.js("""const real = window.fetch; window.sizes = [];
+        window.fetch = async (to, options) => {
+          if (to === "v1/info") {
+            const answer = await (await real(to, options)).json();
+            answer.limits.max_request_bytes = 1000;
+            return new Response(JSON.stringify(answer));
+          }
+          if (to === "v1/label-studio/export") window.sizes.push(new Blob([options.body]).size);
+          return real(to, options);
+        }""")
+    import_rows(page, tmp_path / "rows.jsonl", *({"id": f"r{i}", "text": TEXTS[1] * 5, "topics": ["finance"]} for i in range(7)))
+    tasks = json.loads(page.download("#save-tasks", "label-studio.json").read_text("utf-8"))
+    assert len(tasks) == 7 and len(page.js("return window.sizes")) > 1 and max(page.js("return window.sizes")) <= 1000
+
+
+def test_an_open_page_follows_the_model(chromium: Browser, tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    server = Server(folder, tmp_path)
+    try:
+        server.wait()
+        chromium.open(server.url)
+        chromium.analyse(TEXTS[0])
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config["topics"][0]["name"] = "换了名字"
+        config["topics"][0]["threshold"] = 0.0
+        (folder / "config.json").write_text(json.dumps(config), "utf-8")
+        server.logged("the model is now")
+        chromium.analyse(TEXTS[2])
+        assert "换了名字" in chromium.text("#topics")
+    finally:
+        server.stop()

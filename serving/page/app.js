@@ -20,7 +20,9 @@ let peeked = null; // the topic under the pointer or with the focus
 
 const view = {
   known,
+  ready: (model) => ready(model),
   get limits() { return info.limits; },
+  get single() { return info.single_label; },
   shown: (entry) => entry.topics(settings, known, info.single_label),
   keys: (entry) => entry.keys(settings),
   current: () => page.entry,
@@ -35,9 +37,11 @@ const view = {
 };
 const page = { entry: null, view, show, refresh, choose, ready };
 
-async function ready() {
-  if (info) return;
+// Topics and limits are at hand: of the model that has just answered, where one is named; it may be another than before.
+async function ready(model = info?.model) {
+  if (info && info.model === model) return;
   const [topics, found] = await Promise.all([ask("v1/topics"), ask("v1/info")]);
+  known.clear();
   for (const topic of topics.topics) known.set(topic.id, topic);
   info = found;
 }
@@ -48,6 +52,7 @@ const analyseOne = (source, name) => attempt(async () => {
   signal.throwIfAborted();
   close(); // what was shown is not what is asked for now
   const { documents, errors } = await analyse(source, view.limits, { signal });
+  await ready(documents[0]?.model);
   signal.throwIfAborted();
   if (documents.length + errors.length > 1) { // a zip, or a mail with attachments
     showBatch(documents, errors, view);

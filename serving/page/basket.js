@@ -1,11 +1,13 @@
 // The corrections of all documents on the page: download, storing in the service, Label Studio, and import.
 
-import { ask } from "./api.js";
+import { ask, Problem } from "./api.js";
 import { $, download } from "./dom.js";
 import { jsonl, parseJsonl } from "./tables.js";
 import { t } from "./texts.js";
 
 const NO_TEXT = "no text";
+const TOLD = 5; // refused rows that are named
+const AROUND = 64; // bytes of a request beside its rows, and more
 const corrected = new Set();
 let saved = ""; // the rows as they were last downloaded or stored
 let storing = null; // what is under way
@@ -41,13 +43,44 @@ async function store(limits) {
   const all = jsonl(rows()); // as they are now: they may change while the service is asked
   const each = [...corrected].map((entry) => ({ entry, row: entry.row() }));
   const changed = each.filter(({ entry, row }) => entry.stored !== JSON.stringify(row));
-  for (let at = 0; at < changed.length; at += limits.max_documents) {
-    const some = changed.slice(at, at + limits.max_documents);
-    await ask("v1/corrections", { body: { rows: some.map(({ row }) => row) } });
-    for (const { entry, row } of some) entry.stored = JSON.stringify(row);
-  }
+  const refused = [];
+  for (const some of requests(changed, ({ row }) => row, limits)) refused.push(...(await send(some)));
+  if (refused.length) throw new Problem(422, t("refused", changed.length - refused.length, refused.length) + refused.slice(0, TOLD).join(" "));
   saved = all;
   return changed.length;
+}
+
+// Store some; what is wrong with those that the service refuses. It takes all rows of a request or none, so that one alone is told
+// from those beside it by sending each by itself.
+async function send(some) {
+  try {
+    await ask("v1/corrections", { body: { rows: some.map(({ row }) => row) } });
+  } catch (error) {
+    if (error.status !== 422) throw error;
+    if (some.length === 1) return [`${some[0].row.id}: ${error.message}`];
+    const refused = [];
+    for (const one of some) refused.push(...(await send([one])));
+    return refused;
+  }
+  for (const { entry, row } of some) entry.stored = JSON.stringify(row);
+  return [];
+}
+
+// As many at once as the service takes, by number and by bytes of their JSON.
+function* requests(items, json, limits) {
+  const encoder = new TextEncoder();
+  let some = [];
+  let bytes = 0;
+  for (const item of items) {
+    const more = encoder.encode(JSON.stringify(json(item))).length + 1;
+    if (some.length && (some.length === limits.max_documents || bytes + more > limits.max_request_bytes - AROUND)) {
+      yield some;
+      [some, bytes] = [[], 0];
+    }
+    some.push(item);
+    bytes += more;
+  }
+  if (some.length) yield some;
 }
 
 // Corrected documents become annotations, the others predictions. `result` gives an entry's JSON.
@@ -55,8 +88,8 @@ export async function saveTasks(entries, result, limits, what) {
   const all = [...new Set([...entries.filter((entry) => entry.analysis), ...corrected])];
   const tasks = [];
   let config = "";
-  for (let at = 0; at < all.length; at += limits.max_documents) {
-    const documents = all.slice(at, at + limits.max_documents).map((entry) => (entry.corrected ? entry.row() : result(entry)));
+  const each = all.map((entry) => (entry.corrected ? entry.row() : result(entry)));
+  for (const documents of requests(each, (document) => document, limits)) {
     const answer = await ask("v1/label-studio/export", { body: { documents } });
     tasks.push(...answer.tasks);
     config = answer.config;

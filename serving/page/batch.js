@@ -12,7 +12,7 @@ let entries = [];
 
 export const batchEntries = () => entries;
 
-// sources: [{file} or {id, text, title, row}]; view: {limits, shown(entry), keys(entry), known, open(entry), arrived(entry)}
+// sources: [{file} or {id, text, title, row}]; view: {limits, ready(model), shown(entry), keys(entry), known, open(entry), arrived(entry)}
 export async function runBatch(sources, view) {
   controller?.abort();
   controller = new AbortController();
@@ -25,7 +25,9 @@ export async function runBatch(sources, view) {
   const work = async () => {
     for (let entry = waiting.shift(); entry && !signal.aborted; entry = waiting.shift()) {
       try {
-        arrive(entry, await analysePatiently(entry.source, view.limits, { signal }), view);
+        const answer = await analysePatiently(entry.source, view.limits, { signal });
+        await view.ready(answer.documents[0]?.model);
+        arrive(entry, answer, view);
       } catch (error) {
         if (signal.aborted) return;
         entry.problem = error;

@@ -64,9 +64,12 @@ export class Entry {
     return Boolean(this.labels.topics || this.labels.keys?.size);
   }
 
-  toggleTopic(topic, shown) {
-    this.labels.topics = shown.includes(topic) ? shown.filter((id) => id !== topic) : [...shown, topic];
-    if (!this.labels.topics.includes(topic)) this.labels.evidence.delete(topic);
+  // Where a document has exactly one topic (`single`), another takes its place, and none is nothing judged.
+  toggleTopic(topic, shown, single) {
+    const rest = shown.filter((id) => id !== topic);
+    const topics = rest.length < shown.length ? rest : [...(single ? [] : shown), topic];
+    this.labels.topics = single && !topics.length ? null : topics;
+    for (const id of this.labels.evidence.keys()) if (!topics.includes(id)) this.labels.evidence.delete(id);
   }
 
   toggleKey(position, shown) {

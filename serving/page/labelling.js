@@ -21,7 +21,7 @@ export function takeCorrections(page) {
     // The chip that had the focus is gone: the next one has it.
     if (position >= 0) ($("topics").children[position]?.querySelector("button:last-child") ?? $("add-topic")).focus();
   };
-  labelling.remove = edit((id) => page.entry.toggleTopic(id, view.shown(page.entry)));
+  labelling.remove = edit((id) => page.entry.toggleTopic(id, view.shown(page.entry), view.single));
   onMark(edit((i) => {
     const topic = $("mark-as").value;
     if (topic) page.entry.toggleEvidence(topic, i, view.shown(page.entry));
@@ -37,7 +37,7 @@ export function takeCorrections(page) {
     $("correct-toggle").focus();
   });
   $("add-topic").addEventListener("change", edit(() => {
-    if ($("add-topic").value) page.entry.toggleTopic($("add-topic").value, view.shown(page.entry));
+    if ($("add-topic").value) page.entry.toggleTopic($("add-topic").value, view.shown(page.entry), view.single);
   }));
   $("mark-as").addEventListener("change", () => page.choose($("mark-as").value || null));
 
