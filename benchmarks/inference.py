@@ -22,7 +22,7 @@ import openvino as ov
 import torch
 
 from serving.features import FEATURES
-from serving.model import GRAPH, WEIGHTS
+from serving.folder import GRAPH, WEIGHTS
 from training.network import Network, load_encoder
 
 SHAPES = ((1, 64), (1, 256), (16, 64), (16, 256))

@@ -31,7 +31,7 @@ __all__ = ["DOCUMENT_SUFFIXES", "InputError", "Item", "STANDARD_INPUT", "count",
 
 DOCUMENT_SUFFIXES = tuple(SUFFIXES)
 STANDARD_INPUT = "-"
-_WITHIN = "a table or an archive inside an uploaded zip is not read: unpack it, or score it with python -m serving.score"
+_OTHERS = "of tables and archives a zip of documents alone is read here: unpack it, or score it with python -m serving.score"
 
 
 def expand(inputs: Iterable[str], ignored: Counter[str] | None = None) -> list[str]:
@@ -133,11 +133,15 @@ def _count(names: Iterable[str]) -> int | None:
 
 
 def read_upload(name: str, content: bytes) -> Iterator[Item]:
-    """The documents of an uploaded file: itself, or the members of a zip, unpacked one by one as they are taken.
+    """The documents of an uploaded file: itself, or the members of a zip, unpacked one by one as they are taken. Tables and other
+    archives are errors.
 
     Members that hold documents, but are of a kind that is not read here, are errors; pictures and the like are passed over.
     """
     if not name.lower().endswith(".zip"):
+        if is_archive(name):
+            yield Item(name, error=_OTHERS, member=name)
+            return
         yield from read_document(name, io.BytesIO(content), name, 0, Fields())
         return
     try:
@@ -147,7 +151,7 @@ def read_upload(name: str, content: bytes) -> Iterator[Item]:
             if is_document(member.name) or advice(member.name):
                 yield from read_member(member, "", 0, Fields())
             elif is_read(member.name):
-                yield Item(member.name, error=_WITHIN, member=member.name)
+                yield Item(member.name, error=_OTHERS, member=member.name)
     except InputError as error:
         yield Item(name, error=str(error))
     except Exception as error:  # libraries raise what happens to happen on damaged bytes

@@ -129,12 +129,15 @@ def _read(file: Path) -> dict[str, str]:
 
 
 def _write(file: Path, entries: list[dict[str, str]]) -> None:
-    """All or nothing, and readable by its owner only."""
+    """All or nothing, and readable by its owner only, who stays the same when root changes the keys of another user's service."""
     with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False, encoding="utf-8") as new:
         json.dump({"keys": entries}, new, indent=1)
         new.write("\n")
     if file.exists():
-        os.chmod(new.name, file.stat().st_mode & 0o777)
+        known = file.stat()
+        os.chmod(new.name, known.st_mode & 0o777)
+        if os.name == "posix" and known.st_uid != os.geteuid():
+            os.chown(new.name, known.st_uid, known.st_gid)
     os.replace(new.name, file)
 
 

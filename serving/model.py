@@ -7,8 +7,6 @@ The choice is this file's alone.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +20,11 @@ from tokenizers import Tokenizer
 from serving.calibration import Calibration, sigmoid
 from serving.document import Document
 from serving.errors import ModelError
-from serving.features import FEATURES, sentence_features
+from serving.features import sentence_features
+from serving.folder import CONFIG, GRAPH, LEXICON, TOKENIZER, WEIGHTS, read_config
 from serving.lexicon import Lexicon
 from serving.windows import TITLE, Tokens, Window, WindowConfig, collate, document_tokens, plan_batches, split_windows
 
-FORMAT = 4
-CONFIG, GRAPH, WEIGHTS, TOKENIZER, LEXICON = "config.json", "graph.xml", "model.safetensors", "tokenizer.json", "lexicon.npy"
 _SHAPE_STEP = 16  # batch sizes are rounded up to this many tokens: OpenVINO compiles kernels (8 ms) for each new shape
 
 
@@ -122,11 +119,15 @@ class Model:
 
     def score(self, documents: Sequence[Document], max_batch_tokens: int) -> list[Scores]:
         """Score documents together; the windows of all are batched by length."""
+        return [self.finish(job) for job in self.run(documents, max_batch_tokens)]
+
+    def run(self, documents: Sequence[Document], max_batch_tokens: int) -> list[Job]:
+        """All windows of these documents, through ``forward``."""
         jobs = [self.begin(document) for document in documents]
         flat = [(job, window) for job in jobs for window in job.windows]
         for group in plan_batches([window for _, window in flat], max_batch_tokens):
             self.forward([flat[i] for i in group])
-        return [self.finish(job) for job in jobs]
+        return jobs
 
     def begin(self, document: Document) -> Job:
         """Split a document, for ``forward`` to be given each of its windows once, in any order and beside any others."""
@@ -159,13 +160,18 @@ class Model:
             self._of_thread.request = self._graph.create_infer_request()
         return self._of_thread.request.infer(inputs)[0]
 
-    def finish(self, job: Job) -> Scores:
-        """The scores of a document all of whose windows have been through ``forward``."""
+    def logits(self, job: Job) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Of a document all of whose windows have been through ``forward``: the network's logits of it [T] and of its sentences
+        [N, T + 1], the last being the salience, and the lexicon's of both, [T] and [N, T], if there is one."""
         read = job.counts > 0
         logits = job.sums[read] / job.counts[read, None]
         body = logits[int(read[0]) :]
-        pooled = pool(logits[:, :-1], self._sharpness)
-        words, by_sentence = self._lexicon.score(job.tokens, len(body)) if self._lexicon else (None, None)
+        words = self._lexicon.score(job.tokens, len(body)) if self._lexicon else (None, None)
+        return pool(logits[:, :-1], self._sharpness), body, *words
+
+    def finish(self, job: Job) -> Scores:
+        """The scores of such a document."""
+        pooled, body, words, by_sentence = self.logits(job)
         topics, evidence = (
             self._calibration.probabilities(network, lexical, self.single_label)
             for network, lexical in ((pooled, words), (body[:, :-1], by_sentence))
@@ -178,69 +184,3 @@ def pool(logits: np.ndarray, sharpness: np.ndarray) -> np.ndarray:
     scaled = logits * sharpness
     top = scaled.max(axis=0)
     return (top + np.log(np.exp(scaled - top).mean(axis=0))) / sharpness
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's configuration, once every file in it has the hash that the configuration states.
-
-    Raises:
-        ModelError: with what is wrong and what to do.
-    """
-    advice = "train one with 'python -m training.train', or point WENZHAI_MODEL (or --model) at a model folder"
-    if not (folder / CONFIG).is_file():
-        raise ModelError(f"there is no model in {folder} (no {CONFIG}); {advice}")
-    try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-        version = config["format"]
-        if version == FORMAT:
-            _check_fields(config)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder / CONFIG} is damaged, or not a model's configuration ({error!r}); {advice}") from error
-    if version != FORMAT:
-        raise ModelError(f"the model in {folder} has format {version}, this version reads format {FORMAT}; {advice}")
-    for name, expected in config["files"].items():
-        path = folder / name
-        if not path.is_file():
-            raise ModelError(f"{path} is missing; fetch the model folder again, whole")
-        if sha256(path) != expected:
-            raise ModelError(f"{path} is damaged: its SHA-256 is not the one in {CONFIG}; fetch the model folder again")
-    return config
-
-
-def _check_fields(config: dict[str, Any]) -> None:
-    """Raise ValueError, KeyError or TypeError unless all that is used below is there: a service must not find out later."""
-    topics = config["topics"]
-    for topic in topics:
-        TopicInfo(str(topic["id"]), str(topic["name"]), str(topic["description"]), _number(topic["threshold"]))
-    sharpness, calibration, lexicon = config["sharpness"], config["calibration"], config["lexicon"]
-    bias = [0.0] * len(topics) if lexicon is None else lexicon["bias"]
-    if not len(topics) == len(sharpness) == len(calibration["offsets"]) == len(bias):
-        raise ValueError("topics, sharpness, calibration offsets and lexicon differ in number")
-    weights = calibration["slope"], calibration["lexicon"], config["summary"]["redundancy"], config["summary"]["floor"]
-    for value in (*sharpness, *calibration["offsets"], *bias, *weights):
-        _number(value)
-    if not all(value > 0 for value in sharpness) or not isinstance(config["single_label"], bool):
-        raise ValueError("sharpness must be positive, single_label true or false")
-    windows = WindowConfig(**config["windows"])
-    if windows.max_tokens < 32 or windows.max_title_tokens < 0:
-        raise ValueError("windows of fewer than 32 tokens")
-    if tuple(config["features"]) != FEATURES:
-        raise ValueError("it was trained on other features of sentences than this version computes")
-    missing = {GRAPH, WEIGHTS, TOKENIZER, *([] if lexicon is None else [LEXICON])} - config["files"].keys()
-    if missing:
-        raise ValueError(f"it names no {', '.join(sorted(missing))}")
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is not a number")
-    return value
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

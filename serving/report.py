@@ -1,5 +1,6 @@
 """A page for people to read over what the batch command has scored.
 
+\b
     python -m serving.report RESULTS… [--output report.html] [--language zh|en]
     python -m serving.report RESULTS… --query SQL
 

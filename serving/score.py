@@ -1,10 +1,11 @@
 """Score whole archives, and go on where a stopped run left off.
 
+\b
     python -m serving.score INPUT… --output DIR [--model DIR] [--format parquet|jsonl|csv] [--rows document|topic]
                             [--workers N] [--engine local|ray] [--skip-duplicates] [--restart]
 
 INPUT: folders, archives (zip, tar, 7z), tables (JSONL, CSV, Parquet), PDF, DOCX, mail, HTML, Markdown and text, packed
-(gz, bz2, xz, zst) or not, patterns (data/**/*.zip), addresses (s3://…), or - for JSONL from standard input.
+(gz, bz2, xz, zst) or not, patterns in quotation marks ('data/**/*.zip'), addresses (s3://…), or - for JSONL from standard input.
 
 Results are written in parts; a part is either whole or absent, so the same command after a stop scores only what is
 missing. Reprints of one article are found and point to the first (duplicate_of).
@@ -40,7 +41,7 @@ from serving.archive import STANDARD_INPUT, InputError, expand
 from serving.cores import cores
 from serving.engines import ENGINES, Work, check_engine
 from serving.errors import ModelError
-from serving.model import read_config
+from serving.folder import read_config
 from serving.parts import Inputs, fingerprint, printable
 from serving.progress import ERRORS, RUN, Progress, Totals
 from serving.results import SCHEMAS, WRITERS
@@ -54,11 +55,12 @@ _VERSIONS = ("wenzhai", "openvino", "tokenizers", "opencc", "rensa", "trafilatur
 @click.command(help=__doc__)
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--output", required=True, help="Folder for the results; may be an address, as s3://bucket/folder.")
-@click.option("--model", default=get_settings().model, type=click.Path(path_type=Path), help="Model folder.")
+@click.option("--model", default=get_settings().model, show_default="WENZHAI_MODEL, or models/default",
+              type=click.Path(path_type=Path), help="Model folder.")
 @click.option("--format", "kind", default="parquet", show_default=True, type=click.Choice(list(WRITERS)))
 @click.option("--rows", default="document", show_default=True, type=click.Choice(list(SCHEMAS)), help="A row for each …")
 @click.option("--workers", default=lambda: cores(), show_default="cores", type=click.IntRange(1), help="Processes.")
-@click.option("--threads", default=0, show_default="cores by workers", type=click.IntRange(0), help="Of each worker.")
+@click.option("--threads", default=0, show_default="0", type=click.IntRange(0), help="Of each worker; 0: cores by workers.")
 @click.option("--engine", default="local", show_default=True, type=click.Choice(list(ENGINES)))
 @click.option("--address", default="", help="Ray cluster, e.g. ray://head:10001; left out: Ray on this machine.")
 @click.option("--text-field", default="", help="Where tables hold the text, if it is not recognised (text, content, 正文 …).")

@@ -374,6 +374,10 @@ def test_upload(small_limit: int) -> None:
     assert list(archive.read_upload("a.zip", packed)) == [Item("甲.txt", b"one"), Item("c.md", b"two")]
     (item,) = archive.read_upload("a.zip", packed[:40])
     assert item.id == "a.zip" and "damaged" in item.error
+    for name in ("行.csv", "行.jsonl", "包.tar", "包.tar.gz"):
+        (item,) = archive.read_upload(name, b"text,topics\n")
+        assert item.id == name and "serving.score" in item.error
+    assert list(archive.read_upload("通知", b"one")) == [Item("通知", b"one")]
 
 
 def test_members_of_an_uploaded_zip_that_are_not_read_are_errors() -> None:

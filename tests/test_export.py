@@ -13,7 +13,8 @@ from conftest import make_rows
 from safetensors.torch import load_file, save_file
 
 from serving.calibration import Calibration
-from serving.model import Model, sha256
+from serving.folder import sha256
+from serving.model import Model
 from serving.reading import read
 from training import export
 from training.data import Row
@@ -109,7 +110,7 @@ def test_an_older_model_is_replaced_as_a_whole(tiny_model: Path, trained: tuple,
         Calibration(2.0, 0.0, np.array([0.1, 0.2])), None, (0.1, 0.25), False, "elsewhere", {"note": "新"},
     )
     assert not (folder / "lexicon.npy").exists()
-    export.state_metrics(folder, {"dev": {"micro_f1": 0.5}})
+    export.restate(folder, metrics={"dev": {"micro_f1": 0.5}})
     fresh = Model.load(folder)
     assert [(t.id, t.name, t.threshold) for t in fresh.topics] == [("x", "甲", 0.2), ("y", "乙", 0.7)]
     assert fresh.config["metrics"] == {"dev": {"micro_f1": 0.5}}

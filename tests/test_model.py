@@ -12,7 +12,8 @@ import pytest
 from serving.calibration import Calibration
 from serving.document import Document
 from serving.errors import ModelError
-from serving.model import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, Model, pool, read_config
+from serving.folder import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, read_config
+from serving.model import Model, pool
 from tests.conftest import make_rows
 
 
@@ -103,7 +104,7 @@ def test_another_format(copy: Path) -> None:
 
 
 def test_a_graph_that_openvino_refuses(copy: Path) -> None:
-    from serving.model import sha256
+    from serving.folder import sha256
 
     (copy / GRAPH).write_text("<net/>")
     change(copy, files={**read_files(copy), GRAPH: sha256(copy / GRAPH)})

@@ -20,7 +20,8 @@ from click.testing import CliRunner, Result
 from conftest import ROOT, make_rows, run_module
 
 from serving.analysis import select_topics
-from serving.model import Model, sha256
+from serving.folder import sha256
+from serving.model import Model
 from serving.reading import read
 from serving.schema import Options
 from training import train as train_module

@@ -7,7 +7,7 @@ Reads ``training/data/second_readings.jsonl``: for each document the topics and 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import click
@@ -21,9 +21,12 @@ from training.prepare import DATA, read_jsonl
 def main() -> None:
     """Command line."""
     rows = read_jsonl(DATA / "second_readings.jsonl")
-    written = [row for row in rows if row["id"].startswith("written-")]
-    real = [row for row in rows if not row["id"].startswith("written-")]
-    for name, part in (("corpus documents", real), ("written documents", written)):
+    parts: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    splits = {row["id"]: row["split"] for row in read_jsonl(DATA / "corpus_labels.jsonl")}
+    for row in rows:
+        split = splits.get(row["id"])
+        parts[f"corpus documents of the {split} split" if split else "written documents"].append(row)
+    for name, part in parts.items():
         figures = agreement(part)
         table = Table("topic", "both", "only one", "F1", title=f"{len(part)} {name} read twice")
         for topic, (both, one) in sorted(figures["per_topic"].items()):

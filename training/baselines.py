@@ -34,7 +34,7 @@ from tqdm import tqdm
 from serving.analysis import sentence_budget
 from serving.calibration import sigmoid
 from serving.document import Document
-from serving.model import read_config
+from serving.folder import read_config
 from serving.settings import ROOT
 from serving.windows import collate, normalise, plan_batches
 from training.calibrate import choose_thresholds, fit_calibration
@@ -44,6 +44,7 @@ from training.evaluate import evaluate
 from training.examples import Example, flat_windows, key_labels, make_examples, read_documents
 from training.metrics import key_sentence_f1, topic_metrics
 from training.network import load_encoder, window_config
+from training.recipe import ENCODER
 
 _COLUMNS = ("micro_f1", "macro_f1", "map", "exact_match", "key_sentence_f1")
 _C_SVC = (0.1, 0.3, 1.0, 3.0)
@@ -55,7 +56,7 @@ _C_LOGISTIC = (0.001, 0.003, 0.01, 0.03, 0.1)
 @click.option("--dev", "dev_file", required=True)
 @click.option("--test", "test_file", required=True)
 @click.option("--model", type=click.Path(path_type=Path), default=ROOT / "models" / "default", show_default="models/default")
-@click.option("--encoder", default=str(ROOT / "models" / "encoder"), show_default="models/encoder")
+@click.option("--encoder", default=ENCODER, show_default="models/encoder")
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: str, json_file: Path | None) -> None:
     """Command line."""

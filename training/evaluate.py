@@ -1,5 +1,6 @@
 """Score a labelled file with a model folder, as the service would, and print a table a topic.
 
+\b
     python -m training.evaluate --model DIR --data TEST [--json FILE] [--report FILE.html [--unlabelled FILE]]
                                 [--predictions FILE.jsonl]
 
@@ -21,7 +22,8 @@ from rich.table import Table
 
 from serving.cores import cores
 from serving.document import Document
-from serving.model import Model, read_config
+from serving.folder import read_config
+from serving.model import Model
 from serving.render import LANGUAGES
 from training.data import Row, Topic, try_rows
 from training.errors import DataError, faults_told

@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from serving.calibration import Calibration, sigmoid
 from serving.features import FEATURES
-from serving.model import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, Model, Scores, sha256
+from serving.folder import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, sha256
+from serving.model import Model, Scores
 from serving.windows import WindowConfig
 from training.data import Topic
 from training.examples import Example
@@ -79,11 +80,11 @@ def export(
     fresh.rmdir()
 
 
-def state_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """Add figures to the configuration, which a service shows under ``/v1/info``."""
+def restate(folder: Path, **fields: Any) -> None:
+    """Set fields of the configuration, in one stroke. A service shows ``metrics`` under ``/v1/info``."""
     config = json.loads((folder / CONFIG).read_text("utf-8"))
     fresh = folder / f".{CONFIG}.new"
-    fresh.write_text(_dump({**config, "metrics": metrics}), "utf-8")
+    fresh.write_text(_dump({**config, **fields}), "utf-8")
     fresh.replace(folder / CONFIG)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from training import calibrate, export
 from training.data import Topic
 from training.evaluate import evaluate, print_table
 from training.examples import Example
-from training.judge import Judged, figures
+from training.judge import Judged, figures, totals
 from training.network import Network
 from training.passes import Prediction
 
@@ -34,9 +34,15 @@ class Held:
     lexical: Sequence[np.ndarray | None]
     shares: np.ndarray | None = None
 
+    def only(self, places: Iterable[int]) -> Held:
+        """Those at these places."""
+        kept = list(places)
+        examples, predictions, lexical = ([part[i] for i in kept] for part in (self.examples, self.predictions, self.lexical))
+        return Held(examples, predictions, lexical, self.shares)
+
     def first(self, count: int) -> Held:
         """So many of them."""
-        return Held(self.examples[:count], self.predictions[:count], self.lexical[:count], self.shares)
+        return self.only(range(min(count, len(self.examples))))
 
 
 @dataclass(frozen=True)
@@ -94,28 +100,28 @@ def finish(output: Path, trained: Trained, outcome: Outcome, learned: bool) -> N
         + f"; storing the weights as fp16 moved the network's own scores by at most {rounding:.6f}"
     )
     if learned:
-        name, found = "cross_validation", _figures(trained, held, calibration, thresholds, summary)
+        said = judged(held, calibration, thresholds, summary, trained.single_label)
+        name, found = "cross_validation", figures([topic.id for topic in trained.topics], said, trained.single_label)
     else:
         documents = {example.row.where: example.document for example in held.examples}
         name, found = "dev", evaluate(output, [example.row for example in held.examples], documents)
-    export.state_metrics(output, {name: {k: v for k, v in found.items() if isinstance(v, (int, float))}})
+    export.restate(output, metrics={name: totals(found)})
     click.echo("training rows, each by a model that had not seen it:" if learned else "dev part:")
     print_table(found)
     click.echo(f"model written to {output}")
 
 
-def _figures(
-    trained: Trained, held: Held, calibration: Calibration, thresholds: np.ndarray, summary: tuple[float, float]
-) -> dict[str, Any]:
-    """The figures of ``evaluate`` for what was said of the rows when they were held back."""
-    ids, single = [topic.id for topic in trained.topics], trained.single_label
-    judged = []
+def judged(
+    held: Held, calibration: Calibration, thresholds: np.ndarray, summary: tuple[float, float], single_label: bool
+) -> list[Judged]:
+    """What was said of the documents, with these decisions; without the sentences that speak for the topics."""
+    found, count = [], len(thresholds)
     for example, prediction, lexical in zip(held.examples, held.predictions, held.lexical):
-        scores = calibration.probabilities(prediction.logits, lexical, single)
-        given = np.eye(len(ids), dtype=int)[scores.argmax()] if single else (scores >= thresholds).astype(int)
+        scores = calibration.probabilities(prediction.logits, lexical, single_label)
+        given = np.eye(count, dtype=int)[scores.argmax()] if single_label else (scores >= thresholds).astype(int)
         picked = sorted(calibrate.choose_keys(example, prediction.sentences[:, -1], *summary))
-        judged.append(Judged(example.row, example.document, scores, given, np.zeros(len(ids), int), picked))
-    return figures(ids, judged, single)
+        found.append(Judged(example.row, example.document, scores, given, np.zeros(count, int), picked))
+    return found
 
 
 def _fit(trained: Trained, held: Held) -> tuple[Calibration, np.ndarray]:

@@ -65,6 +65,11 @@ def figures_of(model: Model, judged: Sequence[Judged]) -> dict[str, Any]:
     return {"model": model.name, **figures([topic.id for topic in model.topics], judged, model.single_label)}
 
 
+def totals(found: dict[str, Any]) -> dict[str, float]:
+    """Those of the figures that are one number each."""
+    return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+
+
 def figures(ids: Sequence[str], judged: Sequence[Judged], single_label: bool) -> dict[str, Any]:
     """The same for whatever judged the documents; ``ids`` are the topics'."""
     labelled = [one for one in judged if one.row.topics is not None and ids]

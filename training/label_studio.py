@@ -1,5 +1,6 @@
 """Take labelled rows and analyses to Label Studio, and annotated tasks from there to training.
 
+\b
     python -m training.label_studio export ROWS.jsonl --output TASKS.json [--config CONFIG.xml] [--topics FILE]
     python -m training.label_studio import TASKS.json --output ROWS.jsonl [--topics FILE]
 

@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig,
 from transformers.utils import logging
 
 from serving.features import FEATURES
-from serving.model import read_config
+from serving.folder import read_config
 from serving.windows import TITLE, WindowConfig
 
 GRAPH_CONSTANTS = "graph.constants"  # beside the weights in a model folder; see graph.py

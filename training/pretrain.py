@@ -37,11 +37,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from serving.settings import ROOT
 from training.checkpoints import Checkpoints, clear
 from training.devices import fastest_attention, make_accelerator
 from training.masking import IGNORED, hide_spans, pack
 from training.network import check_fit, longest_window, window_config, without_dropout
+from training.recipe import ENCODER
 from training.texts import read_texts, token_lists
 from training.vocabulary import add_characters, grow_embeddings, known_pieces, missing_characters
 
@@ -55,7 +55,7 @@ _CHECKPOINT_EVERY = 200  # steps
 @click.command(help=__doc__)
 @click.option("--text", "files", required=True, multiple=True, help="Text to learn from; may be given several times.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the encoder to write.")
-@click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="Local folder or hub id to start from.")
+@click.option("--encoder", default=ENCODER, show_default="models/encoder", help="Local folder or hub id to start from.")
 @click.option("--exclude", multiple=True, help="Rows whose ids must not be learned from, such as a test split.")
 @click.option("--steps", default=2_000, show_default=True, type=click.IntRange(1))
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(1), help="Sequences a step.")

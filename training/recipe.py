@@ -7,6 +7,10 @@ size of the data, within bounds.
 
 from __future__ import annotations
 
+from serving.settings import ROOT
+
+ENCODER = str(ROOT / "models" / "encoder")
+
 LEARNING_RATE = 2e-4  # of the encoder's top layer; the heads start from nothing and learn ten times as fast
 HEAD_FACTOR = 10.0
 LAYER_DECAY = 0.8

@@ -28,11 +28,11 @@ from serving.archive import InputError
 from serving.cores import cores
 from serving.document import Document
 from serving.model import Model
-from serving.settings import ROOT
 from training import train
 from training.errors import DataError, faults_told
 from training.pool import Pool, read_pool, say_what_was_read
 from training.prepare import write_jsonl
+from training.recipe import ENCODER
 from training.selection import Choice, choose
 from training.sheet import score_all, thresholds_of, topic_scores, write_sheet
 from training.space import Encoder, Space
@@ -46,14 +46,14 @@ _WINDOWS = 2  # of a document
 
 
 @click.command(help=__doc__)
-@click.option("--topics", "topics_file", required=True, type=click.Path(path_type=Path), help="YAML; see training/topics.py.")
+@click.option("--topics", "topics_file", required=True, type=click.Path(path_type=Path), help="YAML; see docs/own-topics.md.")
 @click.option("--archive", multiple=True, required=True, help="Documents without labels; several may follow.")
 @click.argument("more", nargs=-1, metavar="[INPUT]…")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--single-label", is_flag=True, help="Each document has exactly one topic.")
 @click.option("--count", default=60, show_default=True, type=click.IntRange(1), help="Documents of the labelling sheet.")
 @click.option("--sample", default=2_000, show_default=True, type=click.IntRange(10), help="Documents drawn of the archive.")
-@click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="Local folder, model folder or hub id.")
+@click.option("--encoder", default=ENCODER, show_default="models/encoder", help="Local folder, model folder or hub id.")
 @click.option("--seed", default=13, show_default=True)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def main(

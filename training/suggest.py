@@ -1,5 +1,6 @@
 """The documents of an archive to label next, with a model's guess.
 
+\b
     python -m training.suggest --model DIR --archive INPUT… [--labelled FILE]… [--count N] --output FILE.jsonl
 
 Chosen are documents that the model is unsure of (near a topic's threshold), unlike those of the labelled files and unlike each
@@ -24,11 +25,11 @@ from rich.table import Table
 from serving.archive import InputError
 from serving.cores import cores
 from serving.model import Model
-from serving.settings import ROOT
 from training.data import Row, read_rows
 from training.errors import DataError, faults_told
 from training.examples import read_documents
 from training.pool import read_pool, say_what_was_read
+from training.recipe import ENCODER
 from training.selection import choose
 from training.sheet import score_all, thresholds_of, topic_scores, write_sheet
 from training.space import Encoder, Space
@@ -43,7 +44,7 @@ from training.topics import Topic
 @click.option("--count", default=60, show_default=True, type=click.IntRange(1), help="Documents to suggest.")
 @click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSONL file to write.")
 @click.option("--sample", default=2_000, show_default=True, type=click.IntRange(10), help="Documents drawn of the archive.")
-@click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="In whose space documents are compared.")
+@click.option("--encoder", default=ENCODER, show_default="models/encoder", help="In whose space documents are compared.")
 @click.option("--seed", default=13, show_default=True)
 def main(
     folder: Path, archive: tuple[str, ...], more: tuple[str, ...], labelled: tuple[str, ...], count: int, output: Path,

@@ -18,7 +18,6 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
-from serving.settings import ROOT
 from training.calibrate import fit_calibration
 from training.data import Topic, read_rows, topics_of
 from training.diagnosis import contradicted
@@ -27,6 +26,7 @@ from training.examples import Example, make_examples, opening
 from training.lexicon import fit_lexicon, lexical_logits
 from training.network import load_encoder, window_config
 from training.prepare import write_jsonl
+from training.recipe import ENCODER
 
 _WINDOW, _TITLE = 128, 48  # of no matter to a model on words, but examples are made of windows
 
@@ -45,7 +45,7 @@ class Suspect:
 @click.command(help=__doc__)
 @click.option("--data", required=True, help="Labelled rows, as for training.train.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="JSONL file to write.")
-@click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="Its tokens are the words.")
+@click.option("--encoder", default=ENCODER, show_default="models/encoder", help="Its tokens are the words.")
 @click.option("--folds", default=5, show_default=True, type=click.IntRange(2))
 @click.option("--limit", type=click.IntRange(1), help="At most so many lines.")
 def main(data: str, output: Path, encoder: str, folds: int, limit: int | None) -> None:

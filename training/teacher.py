@@ -14,7 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from serving.document import Document
-from serving.model import Model, read_config
+from serving.folder import read_config
+from serving.model import Model
 from serving.settings import get_settings
 from training.examples import Example, Lesson
 

@@ -22,8 +22,7 @@ import click
 from accelerate.utils import set_seed
 from torch.nn import Module
 
-from serving.model import read_config
-from serving.settings import ROOT
+from serving.folder import read_config
 from training.candidates import Material
 from training.checkpoints import clear
 from training.devices import make_accelerator
@@ -35,7 +34,7 @@ from training.frozen import freeze as freeze_layers
 from training.full import FullConfig, train_full
 from training.inputs import load_inputs
 from training.network import Network, fingerprint, keep_layers, load_encoder, longest_window, start_heads, window_config
-from training.recipe import LAYER_DECAY, LEARNING_RATE, default_freeze
+from training.recipe import ENCODER, LAYER_DECAY, LEARNING_RATE, default_freeze
 from training.teacher import check_teachers
 from training.vectors import Body
 
@@ -48,8 +47,9 @@ WEAK_WEIGHT = 0.3
 @click.command(help=__doc__)
 @click.option("--data", required=True, help="Training rows: .jsonl(.gz), .csv, .parquet, or a name for load_dataset.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
-@click.option("--dev", help="Rows for early stopping, calibration and thresholds; left out: split off --data.")
-@click.option("--encoder", default=str(ROOT / "models" / "encoder"), help="Local folder, model folder or hub id.")
+@click.option("--dev", 
+              help="Rows for early stopping, calibration and thresholds. Left out: a tenth of many; few are cross-validated.")
+@click.option("--encoder", default=ENCODER, show_default="models/encoder", help="Local folder, model folder or hub id.")
 @click.option("--single-label", is_flag=True, help="Each document has exactly one topic.")
 @click.option("--topics", "topics_file", type=click.Path(path_type=Path), help="YAML list of id, name, description.")
 @click.option("--recipe", default="auto", show_default=True, type=click.Choice(["auto", *RECIPES]),

@@ -1,0 +1,115 @@
+"""Fit a trained model's decisions to other labelled documents, in seconds, without another training.
+
+    python -m training.recalibrate --model DIR --data ROWS --output DIR
+
+Fitted anew are the weights of network and lexicon beside one another, calibration, a threshold a topic, and the redundancy and
+length of summaries; network and lexicon stay as they are. ROWS are documents that the model has not learned from, a hundred or
+more and some of each topic, or the thresholds follow chance. What it brings is told by parts of ROWS held back in turn. DIR of
+--output may be that of --model; a service that runs from it takes the new decisions into use.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from sklearn.model_selection import KFold
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from serving.calibration import Calibration
+from serving.cores import cores
+from serving.errors import InputError
+from serving.folder import TOKENIZER
+from serving.model import Model
+from serving.settings import get_settings
+from training import calibrate, export
+from training.data import Topic, try_rows
+from training.errors import DataError, faults_told
+from training.evaluate import print_table
+from training.examples import Example, make_examples, readable
+from training.finish import Held, judged
+from training.judge import Judged, figures, totals
+from training.passes import Prediction
+
+MIN_ROWS = 20  # with fewer a fold's thresholds say nothing
+_FOLDS, _GROUP = 5, 64  # documents scored together
+Decisions = tuple[Calibration, np.ndarray, tuple[float, float]]
+
+
+@click.command(help=__doc__)
+@click.option("--model", "folder", required=True, type=click.Path(path_type=Path), help="Model folder.")
+@click.option("--data", required=True, help="Labelled rows, as for training.train.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
+def main(folder: Path, data: str, output: Path) -> None:
+    """Command line."""
+    with faults_told():
+        model = Model.load(folder, threads=cores())
+        topics = [Topic(topic.id, topic.name) for topic in model.topics]
+        reading = try_rows(data, single_label=model.single_label, topics=topics)
+        documents = readable(reading, progress=True)
+        if reading.problems:
+            raise DataError(reading.problems)
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        held = hear(model, make_examples(reading.rows, [topic.id for topic in topics], tokenizer, model.windows, documents))
+        if len(held.examples) < MIN_ROWS:
+            raise InputError(f"{data}: {len(held.examples)} rows are too few to choose by; label {MIN_ROWS} at the least")
+        ids, now = [topic.id for topic in topics], decisions_of(model)
+        before = figures(ids, judged(held, *now, model.single_label), model.single_label)
+        after = figures(ids, out_of_fold(held, now, model.single_label), model.single_label)
+        calibration, thresholds, (redundancy, floor) = decide(held, now, model.single_label)
+        if output.resolve() != folder.resolve():
+            shutil.copytree(folder, output, dirs_exist_ok=True)
+        described = [{**topic, "threshold": float(t)} for topic, t in zip(model.config["topics"], thresholds)]
+        export.restate(
+            output, topics=described, calibration=calibration.to_config(), summary={"redundancy": redundancy, "floor": floor},
+            metrics={"cross_validation": totals(after)}, recalibrated={"from": model.name, "rows": len(held.examples)},
+        )
+    for name, found in (("with the decisions of before", before), ("with new ones, each row's by the others", after)):
+        click.echo(f"{name}:")
+        print_table(found)
+    click.echo(f"model written to {output}")
+
+
+def hear(model: Model, examples: Sequence[Example]) -> Held:
+    """What network and lexicon say of each document, before any decision."""
+    predictions, lexical = [], []
+    for start in tqdm(range(0, len(examples), _GROUP), desc="scoring", unit="group", mininterval=1):
+        documents = [example.document for example in examples[start : start + _GROUP]]
+        for job in model.run(documents, get_settings().max_batch_tokens):
+            network, sentences, words, _ = model.logits(job)
+            predictions.append(Prediction(network, sentences))
+            lexical.append(words)
+    return Held(examples, predictions, lexical)
+
+
+def decisions_of(model: Model) -> Decisions:
+    """Those that the model folder states."""
+    thresholds = np.array([topic.threshold for topic in model.topics])
+    return Calibration.from_config(model.config["calibration"]), thresholds, (model.redundancy, model.floor)
+
+
+def decide(held: Held, now: Decisions, single_label: bool) -> Decisions:
+    """Decisions fitted to the documents; what their labels say nothing about stays as it is ``now``."""
+    calibration, thresholds, summary = now
+    if any(example.topics is not None for example in held.examples) and len(thresholds):
+        calibration, thresholds = calibrate.fit_decisions(held.examples, held.predictions, held.lexical, single_label)
+    if calibrate.summary_score(held.examples, held.predictions) is not None:
+        summary = calibrate.choose_summary(held.examples, held.predictions)
+    return calibration, thresholds, summary
+
+
+def out_of_fold(held: Held, now: Decisions, single_label: bool) -> list[Judged]:
+    """What is said of each document with decisions that were fitted to others."""
+    found: dict[int, Judged] = {}
+    for others, fold in KFold(_FOLDS, shuffle=True, random_state=0).split(held.examples):
+        said = judged(held.only(fold), *decide(held.only(others), now, single_label), single_label)
+        found.update(zip(fold.tolist(), said))
+    return [found[i] for i in range(len(held.examples))]
+
+
+if __name__ == "__main__":
+    main()
