@@ -105,10 +105,13 @@ def test_an_older_model_is_replaced_as_a_whole(tiny_model: Path, trained: tuple,
     from training.data import Topic
 
     model = Model.load(tiny_model)
-    export.export(
+    written = export.export(
         folder, trained[0], tokenizer, model.windows, [Topic("x", "甲"), Topic("y", "乙")], [0.2, 0.7],
         Calibration(2.0, 0.0, np.array([0.1, 0.2])), None, (0.1, 0.25), False, "elsewhere", {"note": "新"},
     )
+    assert Model.load(folder).version == model.version and Model.load(written).config["note"] == "新"
+    export.put(written, folder)
+    assert not written.exists()
     assert not (folder / "lexicon.npy").exists()
     export.restate(folder, metrics={"dev": {"micro_f1": 0.5}})
     fresh = Model.load(folder)
@@ -130,3 +133,21 @@ def test_the_graph_uses_the_stored_weights_themselves(tiny_model: Path, tmp_path
     document = read("甲乙丙。丁戊己。")
     changed, before = Model.load(folder).score([document], 1024)[0], Model.load(tiny_model).score([document], 1024)[0]
     assert not np.allclose(changed.topics, before.topics) and np.allclose(changed.salience, before.salience)
+
+
+def test_a_graph_that_is_not_the_network_replaces_no_model(tiny_model: Path, trained: tuple, tmp_path: Path, monkeypatch) -> None:
+    from training.data import Topic
+    from training.finish import Held, Outcome, Trained, finish
+
+    network, examples, predictions, lexical = trained
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    _, tokenizer, _ = load_encoder(str(tiny_model))
+    model = Model.load(tiny_model)
+    held = Held(examples, predictions, lexical)
+    monkeypatch.setattr("training.export._MAX_GAP", -1.0)
+    with pytest.raises(ValueError, match="does not give the network's scores"):
+        finish(
+            folder, Trained(tokenizer, model.windows, [Topic(t.id, t.name) for t in model.topics], False, "elsewhere", {}),
+            Outcome(network, None, held, held, predictions, {}), learned=False,
+        )
+    assert Model.load(folder).version == model.version and [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -224,6 +224,7 @@ class Full:
             head_learning_rate=LEARNING_RATE * HEAD_FACTOR, batch_size=size, seed=material.seed,
             single_label=material.single_label, freeze=body.freeze, layer_decay=LAYER_DECAY, checkpoint_every=10**9,
         )
+        body.accelerator.free_memory()  # which else keeps the network and optimizer of every fold
         with tempfile.TemporaryDirectory() as folder:  # where checkpoints would lie; none are written
             loop = Loop(material.network(), body.pad, settings, body.accelerator, Path(folder), body.frozen)
         torch.manual_seed(material.seed)

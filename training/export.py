@@ -33,8 +33,8 @@ def export(
     thresholds: Sequence[float], calibration: Calibration, lexicon: tuple[np.ndarray, np.ndarray] | None,
     summary: tuple[float, float],
     single_label: bool, encoder: str, notes: dict[str, Any],
-) -> None:
-    """Write the folder beside its place and put it there when it is whole, so that no half-written model is ever loaded.
+) -> Path:
+    """Write the folder beside its place, from where ``put`` brings it there: no half-written or unexamined model is ever loaded.
 
     ``summary`` is the redundancy weight and the floor of ``calibrate.choose_summary``.
 
@@ -72,10 +72,16 @@ def export(
         "files": {name: sha256(fresh / name) for name in names},
     }
     (fresh / CONFIG).write_text(_dump(config), "utf-8")
+    return fresh
+
+
+def put(fresh: Path, folder: Path) -> None:
+    """Bring what ``export`` wrote to its place; a model that was there goes."""
     for old in (GRAPH, TOKENIZER, WEIGHTS, LEXICON, CONFIG):
         (folder / old).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*names, CONFIG):  # the configuration last: without it nothing loads
+    names = {path.name for path in fresh.iterdir()} - {CONFIG}
+    for name in (*sorted(names), CONFIG):  # the configuration last: without it nothing loads
         (fresh / name).rename(folder / name)
     fresh.rmdir()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,17 +82,22 @@ def finish(output: Path, trained: Trained, outcome: Outcome, learned: bool) -> N
         learned: the held documents are in the training part, and were held back in turn by cross-validation.
 
     Raises:
-        ValueError: the exported graph is not the network.
+        ValueError: the exported graph is not the network. A model that was in the folder is still there.
     """
     held, checked = outcome.held, outcome.checked
     calibration, thresholds = _fit(trained, held)
     summary = calibrate.choose_summary(held.examples, held.predictions)
     origin = Path(trained.encoder).name if Path(trained.encoder).exists() else trained.encoder
-    export.export(
+    fresh = export.export(
         output, outcome.network, trained.tokenizer, trained.windows, trained.topics, thresholds, calibration, outcome.words,
         summary, trained.single_label, origin, trained.notes,
     )
-    gaps = export.check(output, checked.examples, checked.predictions, checked.lexical)
+    try:
+        gaps = export.check(fresh, checked.examples, checked.predictions, checked.lexical)
+    except ValueError:
+        shutil.rmtree(fresh)
+        raise
+    export.put(fresh, output)
     pairs = zip(outcome.before, checked.predictions)
     rounding = max(float(np.abs(sigmoid(a.logits) - sigmoid(b.logits)).max(initial=0)) for a, b in pairs)
     click.echo(

@@ -108,7 +108,7 @@ def train(
     inputs = load_inputs(
         data, dev, topics_file, single_label, seed, unlabelled, progress=_is_first(), weak=weak, whole_up_to=limit
     )
-    few = len(inputs.train) <= limit
+    few = len(inputs.train) + (0 if dev else len(inputs.dev)) <= limit
     _check_unlabelled(bool(unlabelled), bool(teachers) or few)
     topics, ids = inputs.topics, [topic.id for topic in inputs.topics]
     taught_by = check_teachers(teachers, ids, single_label)
@@ -158,8 +158,7 @@ def train(
         trained = Trained(tokenizer, windows, topics, single_label, encoder, {"training": notes | outcome.notes})
         finish(output, trained, outcome, learned=few and not dev)
         clear(checkpoints)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+    accelerator.end_training()  # the others do not wait for the first, whose last steps may take longer than a barrier allows
 
 
 def _steered(**options: Any) -> list[str]:
