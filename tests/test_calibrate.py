@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from serving.calibration import sigmoid
 from serving.reading import read
+from training import calibrate
 from training.calibrate import choose_keys, choose_summary, choose_thresholds, fit_calibration, importance
 from training.data import Row
 from training.examples import Example
@@ -43,6 +45,28 @@ def test_temperature_for_single_label() -> None:
     truth = np.eye(4)[[rng.choice(4, p=p) for p in shares]]
     fitted = fit_calibration(true * 5, None, truth, single_label=True)
     assert fitted.slope == pytest.approx(0.2, rel=0.1) and not fitted.offsets.any()
+
+
+def test_hundreds_of_topics_are_fitted_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a gradient by differences the search gave up on so many parameters, far from the minimum."""
+    ends = []
+    monkeypatch.setattr(calibrate, "minimize", lambda *a, **options: ends.append(minimize(*a, **options)) or ends[-1])
+    rng = np.random.default_rng(0)
+    truth = (rng.random((100, 400)) < 0.03).astype(np.float32)
+    logits, words = rng.normal(4 * truth - 6, 1), rng.normal(truth - 1, 0.3)
+    fitted = fit_calibration(logits.astype(np.float32), words.astype(np.float32), truth, single_label=False)
+    assert ends[0].success and np.abs(ends[0].jac).max() < 1e-3
+
+    def loss(slope: float, lexicon: float, offsets: np.ndarray) -> float:
+        z = logits * slope + words * lexicon + offsets
+        spread = 2 * ((offsets - offsets.mean()) ** 2).sum() + 0.5 * (np.log(slope) ** 2 + 0.1 * lexicon**2 + offsets.mean() ** 2)
+        return (np.logaddexp(0, z) - z * truth).sum() + spread
+
+    least, steps = loss(fitted.slope, fitted.lexicon, fitted.offsets), rng.normal(0, 0.05, (20, 400))
+    others = [loss(fitted.slope * s, fitted.lexicon * w, fitted.offsets) for s, w in ((0.97, 1), (1.03, 1), (1, 0.97), (1, 1.03))]
+    assert least < min(*others, *(loss(fitted.slope, fitted.lexicon, fitted.offsets + step) for step in steps))
+    fit_calibration(logits, words, np.eye(400)[:100], single_label=True)
+    assert len(ends[1].x) == 2, "no offsets to look for"
 
 
 @pytest.mark.parametrize("single", [True, False])

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -15,8 +16,12 @@ from sklearn.metrics import f1_score
 
 from serving.model import Model
 from serving.reading import read
+from training.baselines import compare
 from training.baselines import main as baselines
-from training.evaluate import main
+from training.data import Row
+from training.evaluate import main, print_table
+from training.judge import Judged, totals
+from training.judge import figures as judged_figures
 
 FIGURES = {
     "n", "micro_f1", "macro_f1", "exact_match", "accuracy", "map", "ece", "per_topic", "key_sentence_f1",
@@ -70,6 +75,33 @@ def test_simpler_methods_on_rows_of_other_topics(tiny_model: Path, tiny_encoder:
     assert run(one, one, one).exit_code == 0
     failed = run(files[0], files[1], tmp_path / "none.jsonl")
     assert failed.exit_code == 2 and "no such file" in failed.output
+
+
+def test_simpler_methods_pass_over_rows_that_do_not_say_their_topics(tiny_model: Path, tiny_encoder: Path) -> None:
+    mixed = [
+        Row(row["text"], tuple(row["topics"]) if i % 3 else None, tuple(row["key_sentences"]), None, "", "", row["id"])
+        for i, row in enumerate(make_rows(60))
+    ]
+    found = compare([mixed[:30], mixed[30:45], mixed[45:]], tiny_model, str(tiny_encoder))
+    parts = [[row for row in part if row.topics is not None] for part in (mixed[:30], mixed[30:45], mixed[45:])]
+    stated = compare(parts, tiny_model, str(tiny_encoder))
+    for name in list(found)[:3]:
+        assert found[name]["n"] == 10 and totals(found[name]) == pytest.approx(totals(stated[name]), abs=1e-4)
+    assert found[f"{tiny_model.name} (this model)"]["n"] == 15, "summaries are judged of all"
+
+
+def test_topic_ids_are_no_markup(capsys: pytest.CaptureFixture) -> None:
+    per_topic = {"体育[/football]": dict.fromkeys(("support", "precision", "recall", "f1", "average_precision"), 1)}
+    print_table({**dict.fromkeys(FIGURES), "n": 1, "per_topic": per_topic})
+    assert "体育[/football]" in capsys.readouterr().out
+
+
+def test_no_sentences_are_sought_for_a_summary_that_is_judged_by_rouge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.judge.key_labels", None)
+    document = read("医院开展了新的筛查项目。市民可以预约。")
+    row = Row(document.text, None, None, "市民预约", "", "", "")
+    found = judged_figures([], [Judged(row, document, np.zeros(0), np.zeros(0, int), np.zeros(0, int), [1])], False)
+    assert found["key_sentence_f1"] is None and found["rouge1"] > 0
 
 
 def test_figures_without_labels_are_null(tiny_model: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from conftest import make_rows
 from serving.model import Model
 from serving.reading import read
 from training.data import Row
-from training.examples import epoch_batches, evidence_labels, key_labels, make_examples, read_documents, split_dev, trim
+from training.examples import epoch_batches, evidence_labels, key_labels, make_examples, read_documents, trim
+from training.folds import split_dev
 from training.network import load_encoder, window_config
 
 
@@ -81,6 +82,26 @@ def test_a_dev_part_holds_some_of_what_is_scarce() -> None:
     for seed in range(10):
         train, dev = split_dev(rows, read_documents(rows), 0.1, seed)
         assert sum(bool(item.topics) for item in dev) == sum(bool(item.topics) for item in train) == 1 and len(dev) == 21
+
+
+def test_a_large_group_of_like_openings_does_not_become_the_dev_part() -> None:
+    texts = [f"{'各县区人民政府请认真贯彻执行' * 6 if i < 120 else '第'}{i}篇文章" for i in range(200)]
+    rows = [row(text, where=text, topics=("a",)) for text in texts]
+    documents = read_documents(rows)
+    assert {len(split_dev(rows, documents, 0.1, seed)[1]) for seed in range(20)} == {20}
+    alike = [row(f"{opening * 90}{i}", where=f"{opening}{i}", topics=("a",)) for opening in "甲乙丙" for i in range(6)]
+    assert len(split_dev(alike, read_documents(alike), 0.1, 0)[1]) == 6, "nothing else is left"
+
+
+def test_a_dev_part_has_rows_with_topics_beside_many_with_a_summary_alone() -> None:
+    rows = [row(f"第{i}篇文章自己的开头", where=f"s{i}", summary="开头") for i in range(400)]
+    rows += [row(f"另外第{i}篇", where=f"t{i}", topics=("ab"[i % 2],)) for i in range(8)]
+    documents = read_documents(rows)
+    for seed in range(20):
+        _, dev = split_dev(rows, documents, 0.1, seed)
+        assert sum(item.topics is not None for item in dev) == 1 and len(dev) == 41
+    alone = [*rows[400:], rows[0]]
+    assert rows[0] not in split_dev(alone, documents, 0.1, 0)[1], "the only row with a summary is to be learned from"
 
 
 def test_batches_hold_every_document_once_and_depend_on_seed_and_epoch(tiny_encoder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,12 +143,32 @@ def test_the_archive_need_not_hold_topics_as_often_as_the_labels_do(tiny_encoder
     bare = examples([("股权并购融资", None)] * 3 + [("基因筛查染色体", None)] * 17 + [("今日天气多云有雨", None)] * 40, "号。")
     body = Body(encoder, 0, windows.pad, make_accelerator("cpu"))
     material = Material(body, windows, ids, False, 0.1, 0, True, bare, {}, [])
-    shares = topic_shares(material, learned, [], make_folds(learned, 4, 0))
+    [shares] = topic_shares(material, learned, [], make_folds(learned, 4, 0), bare)
     assert shares == pytest.approx([0.05, 17 / 60])
-    logits = np.random.default_rng(0).normal(size=(60, 2))
-    taught = judged(bare, logits, None, shares, single_label=False)
-    assert np.mean([example.topics for _, example in taught], axis=0) == pytest.approx(shares)
+    logits = np.random.default_rng(0).normal(size=(1_200, 2)).astype(np.float32)
+    for words in None, np.full((1_200, 2), -1, np.float32):  # the lexicon of a topic that no row had says the same of all
+        taught = judged(bare * 20, logits, words, shares, single_label=False)
+        assert np.mean([example.topics for _, example in taught], axis=0) == pytest.approx(shares)
     assert topic_shares(material, [replace(e, topics=np.zeros(2, np.float32)) for e in learned], [], []) is None
+
+
+@pytest.mark.parametrize("dev", [False, True])
+def test_long_documents_without_labels_are_counted_whole(dev: bool, tiny_encoder: Path, tmp_path: Path) -> None:
+    """Half of them have the topic, in the last of several windows; self-training reads the first alone."""
+    def rows(count: int, offset: int) -> list[dict]:
+        return [
+            {"text": f"{i + offset}号。" + "天气多云比赛音乐旅游山水。\n" * 20 + "孕妇基因筛查染色体检测采血。\n" * (i % 2) * 4,
+             "topics": ["screening"] * (i % 2)} for i in range(count)
+        ]
+
+    data, more = write(tmp_path / "rows.jsonl", rows(24, 0)), ["--dev", write(tmp_path / "dev.jsonl", rows(8, 50))] if dev else []
+    bare = write(tmp_path / "bare.jsonl", [{"text": row["text"]} for row in rows(30, 100)])
+    output = train("--data", data, *more, "--unlabelled", bare, "--encoder", tiny_encoder, "--output", tmp_path / "m", "--recipe",
+                   "linear", *SMALL).output
+    there = re.search(r"topics of the documents without labels \(of those with\), which (.*): screening ([\d.]+)%", output)
+    assert 45 < float(there[2]) < 55, output
+    assert there[1].startswith("recipes are compared by" if dev else "decisions are fitted to")
+    assert ("follow the dev part as it is" in there[1]) == dev
 
 
 def test_what_cannot_go_together_is_refused(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
@@ -207,14 +228,17 @@ def test_folds_of_unlike_size_try_the_same_settings(tiny_encoder: Path, tmp_path
     assert "chosen: full" in result.output
 
 
-@pytest.mark.parametrize("topics", [3, 200])
-def test_a_linear_head_is_the_networks(topics: int, tiny_encoder: Path) -> None:
-    """Two hidden units carry a linear function exactly; more topics than that are approximated by their main directions."""
-    encoder, _, _ = load_encoder(str(tiny_encoder))
+@pytest.mark.parametrize(
+    ("topics", "hidden", "width"), [(3, 32, 256), (128, 128, 256), (200, 32, 256), (200, 128, 400), (300, 80, 320)]
+)
+def test_a_linear_head_is_the_networks(topics: int, hidden: int, width: int) -> None:
+    """Two hidden units carry a linear function exactly; for more topics there are more, up to two a number of the vector."""
+    encoder = torch.nn.Module()
+    encoder.config = SimpleNamespace(hidden_size=hidden)
     network = Network(encoder, topics).eval()
-    hidden = encoder.config.hidden_size
     heads = Heads(torch.randn(topics, 2 * hidden), torch.randn(topics), network.salience_head)
     heads.put_into(network)
+    assert network.topic_head[0].out_features == width
     rows = torch.randn(5, 2 * hidden)
     torch.testing.assert_close(network.topic_head(rows), rows @ heads.weight.T + heads.bias, atol=1e-3, rtol=1e-4)
     vectors = Vectors(rows.numpy(), 0)

@@ -92,12 +92,16 @@ def test_special_tokens_are_no_words(examples: list[Example]) -> None:
     assert fit_lexicon(marked, 10, 2)[0].shape == (10 + PAIRS, 3), "ids beyond the encoder's vocabulary are left out"
 
 
-def test_topics_that_tell_nothing_apart_weigh_nothing(examples: list[Example]) -> None:
+def test_topics_that_tell_nothing_apart_are_said_of_none_or_all(examples: list[Example]) -> None:
+    """As surely as of rows that are told apart: a fold that holds all positives of a topic must not rank high for it."""
     from dataclasses import replace
 
-    always = [replace(example, topics=np.array([1.0, example.topics[1]], np.float32)) for example in examples]
-    table, bias = fit_lexicon(always, 120, 2)
-    assert not table[:, 1].any() and bias[0] == 0 and table[:, 2].any()
+    for share, expected in (1.0, 1.0), (0.0, -1.0):
+        same = [replace(example, topics=np.array([share, example.topics[1]], np.float32)) for example in examples]
+        table, bias = fit_lexicon(same, 120, 2)
+        assert not table[:, 1].any() and bias[0] == expected and table[:, 2].any()
+        without = np.array([not example.topics[1] for example in examples])
+        assert np.stack(lexical_logits((table, bias), examples))[without, 1].mean() == pytest.approx(-1, abs=0.3)
     assert fit_lexicon([replace(example, topics=None) for example in examples], 120, 2) is None
 
 

@@ -69,6 +69,19 @@ def test_heads_are_taken_over_by_topic_id(tiny_encoder: Path) -> None:
     assert torch.equal(new.salience_head[0].weight, old.salience_head[0].weight)
 
 
+def test_a_wider_head_is_taken_over(tiny_encoder: Path) -> None:
+    """Linear heads of many topics widen the hidden layer; training goes on from it, with other topics too."""
+    old, new = (Network(load_encoder(str(tiny_encoder))[0], count) for count in (2, 3))
+    old.resize_topic_head(300)
+    heads = {name: tensor for name, tensor in old.state_dict().items() if not name.startswith("encoder.")}
+    start_heads(new, heads, ["a", "b"], ["b", "c", "a"])
+    rows = torch.randn(4, new.topic_head[0].in_features)
+    torch.testing.assert_close(new.topic_head(rows)[:, [2, 0]], old.topic_head(rows))
+    narrow = {name: tensor for name, tensor in Network(old.encoder, 2).state_dict().items() if not name.startswith("encoder.")}
+    start_heads(new, narrow, ["a", "b"], ["b", "c", "a"])
+    assert new.topic_head[0].out_features == 256
+
+
 def test_windows_fit_the_positions(tiny_encoder: Path) -> None:
     from transformers import RobertaConfig, RobertaModel
 

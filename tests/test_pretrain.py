@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from click.testing import CliRunner
@@ -84,6 +86,19 @@ def test_excluded_rows_are_not_learned_from(text: Path, tiny_encoder: Path, tmp_
     held.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:100]), "utf-8")
     output = call("--text", text, "--exclude", held, "--encoder", tiny_encoder, "--output", tmp_path / "new", *SMALL)
     assert "100 documents are excluded" in output and re.search(r"\b50 documents, ", output)
+
+
+def test_ids_are_excluded_as_numbers_of_any_kind(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A gap makes pandas write whole numbers as fractions; an empty id is none."""
+    corpus, held, other = tmp_path / "corpus.jsonl", tmp_path / "held.parquet", tmp_path / "other.jsonl"
+    rows = [{"id": i, "text": f"第{i}条基因筛查。"} for i in (1, 2, 3)] + [{"id": "", "text": "没有号。"}, {"text": "也没有号。"}]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    pq.write_table(pa.table({"id": [1.0, None, 3.0], "text": ["甲。", "乙。", "丙。"]}), held)
+    other.write_text('{"id": "x", "text": "甲。"}\n{"id": "", "text": "乙。"}\n{"id": "None", "text": "丙。"}\n', "utf-8")
+    assert list(read_texts([str(corpus)], [str(held)], 100)) == ["第2条基因筛查。", "没有号。", "也没有号。"]
+    assert "no document has" not in capsys.readouterr().err
+    assert len(list(read_texts([str(corpus)], [str(other)], 100))) == 5
+    assert "note: no document has one of the 2 ids of --exclude" in capsys.readouterr().err
 
 
 def test_exclusion_without_ids_is_refused(text: Path, tiny_encoder: Path, tmp_path: Path) -> None:

@@ -126,6 +126,19 @@ def test_one_topic_a_document(tiny_encoder: Path, tmp_path: Path) -> None:
     assert Model.load(tmp_path / "out" / "model").single_label
 
 
+def test_one_topic_a_document_where_words_rule_topics_out(tiny_encoder: Path, tmp_path: Path) -> None:
+    """A document of which all are ruled out teaches nothing."""
+    rows = [*bare(make_rows(90)), {"id": "none", "title": "", "text": "天气音乐球赛广告。旅游山水。"}]
+    leisure = "- {id: leisure, name: 旅游, description: 旅游音乐天气, keywords: [旅游, 天气, 音乐], must_not: [球赛]}\n"
+    ruled = TOPICS.replace("  name:", "  must_not: [广告]\n  name:")
+    (tmp_path / "topics.yaml").write_text(ruled + leisure, "utf-8")
+    run(tiny_encoder, "--topics", tmp_path / "topics.yaml", "--archive", write(tmp_path / "a.jsonl", rows),
+        "--output", tmp_path / "out", "--single-label", "--count", 5)
+    weak = {row.id: row for row in read_rows(str(tmp_path / "out" / "weak.jsonl"), single_label=True)}
+    assert len(weak) > 40 and "none" not in weak
+    assert not any("球赛" in row.title + row.text for row in weak.values() if row.topics == ("leisure",))
+
+
 def test_what_can_not_begin_says_why(tiny_encoder: Path, tmp_path: Path) -> None:
     topics, archive = tmp_path / "topics.yaml", write(tmp_path / "a.jsonl", bare(make_rows(20)))
     rest = ("--archive", archive, "--output", tmp_path / "out")

@@ -94,6 +94,24 @@ def test_inputs_with_weak_rows(tmp_path: Path) -> None:
         load_inputs(str(data), None, topics, False, 0, weak=[str(weak)])
 
 
+def test_a_topic_whose_weak_rows_all_go_has_no_row(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """They begin as a row with a label does, of the training or the dev part; a topics file that names the topic is refused."""
+    rows, more = make_rows(20), make_rows(8, seed=3)
+    data, dev = write(tmp_path / "rows.jsonl", rows), write(tmp_path / "dev.jsonl", more)
+    weak = write(tmp_path / "weak.jsonl", [{"text": row["text"], "topics": ["insurance"]} for row in (rows[3], more[2])])
+    topics = tmp_path / "topics.yaml"
+    topics.write_text("- {id: screening}\n- {id: finance}\n- {id: insurance}\n", "utf-8")
+    with pytest.raises(DataError, match=r"^\S*rows.jsonl: no row has topic 'insurance'[^\n]*$"):
+        load_inputs(str(data), str(dev), topics, False, 0, weak=[str(weak)])
+    inputs = load_inputs(str(data), str(dev), None, False, 0, weak=[str(weak)], progress=True)
+    assert [topic.id for topic in inputs.topics] == ["finance", "screening"] and not inputs.weak
+    said = capsys.readouterr().err
+    assert "2 weakly labelled rows are left out, which" in said and "all that there was of insurance" in said
+    more[0]["topics"] = ["insurance"]
+    with pytest.raises(DataError, match=r"^\S*dev.jsonl:1: unknown topic 'insurance'$"):
+        load_inputs(str(data), str(write(dev, more)), None, False, 0, weak=[str(weak)])
+
+
 def test_the_loss_is_weighed() -> None:
     row = Row("甲。", ("a",), None, None, "", "", "")
     truth = np.array([1, 0], np.float32)

@@ -22,6 +22,7 @@ import networkx as nx
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -64,9 +65,9 @@ def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: s
     with faults_told():
         parts = [read_rows(name) for name in (train_file, dev_file, test_file)]
         figures = compare(parts, model, encoder)
-    table = Table("on " + Path(test_file).name, *_COLUMNS)
+    table = Table(escape("on " + Path(test_file).name), *_COLUMNS)
     for name, row in figures.items():
-        table.add_row(name, *("–" if row.get(column) is None else f"{row[column]:.3f}" for column in _COLUMNS))
+        table.add_row(escape(name), *("–" if row.get(column) is None else f"{row[column]:.3f}" for column in _COLUMNS))
     Console().print(table)
     if json_file:
         json_file.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", "utf-8")
@@ -74,6 +75,8 @@ def main(train_file: str, dev_file: str, test_file: str, model: Path, encoder: s
 
 def compare(parts: Sequence[Sequence[Row]], model: Path, encoder: str) -> dict[str, dict[str, Any]]:
     """Figures by method, of the last of the three parts (train, dev, test). ``model`` is among them if its topics are theirs.
+
+    Rows that do not say which topics they have count for key sentences alone.
 
     Raises:
         ValueError: the rows have no topics to tell apart.
@@ -84,13 +87,14 @@ def compare(parts: Sequence[Sequence[Row]], model: Path, encoder: str) -> dict[s
     if not all(any(row.topics for row in rows) for rows in (train, dev, test)):
         raise ValueError("no row of the training, dev or test part has a topic; there is nothing to compare")
     figures: dict[str, dict[str, Any]] = {}
-    features = _tfidf(documents, train, dev, test)
-    plain, tuned = _classify(features, (train, dev, test), ids, lambda c: LinearSVC(C=c), _C_SVC)
+    topical = [[row for row in rows if row.topics is not None] for rows in (train, dev, test)]
+    features = _tfidf(documents, *topical)
+    plain, tuned = _classify(features, topical, ids, lambda c: LinearSVC(C=c), _C_SVC)
     figures["TF-IDF + LinearSVC"] = plain
     figures["TF-IDF + LinearSVC, thresholds tuned"] = tuned
-    features = _frozen(encoder, documents, train, dev, test)
+    features = _frozen(encoder, documents, *topical)
     _, figures["frozen encoder + logistic regression, thresholds tuned"] = _classify(
-        features, (train, dev, test), ids, lambda c: LogisticRegression(C=c, max_iter=1000), _C_LOGISTIC
+        features, topical, ids, lambda c: LogisticRegression(C=c, max_iter=1000), _C_LOGISTIC
     )
     figures["LEAD"] = {"key_sentence_f1": _keys(test, documents, lambda document, budget: set(range(budget)))}
     figures["TextRank"] = {"key_sentence_f1": _keys(test, documents, textrank)}

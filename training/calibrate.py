@@ -53,22 +53,33 @@ def fit_calibration(
     the labels: see ``importance``.
     """
     topics = logits.shape[1]
-    words = np.zeros_like(logits) if lexical is None else lexical
+    logits, truth = logits.astype(np.float64), truth.astype(np.float64)
+    words = np.zeros_like(logits) if lexical is None else lexical.astype(np.float64)
     counts = np.ones_like(truth) if weights is None else weights
 
-    def loss(parameters: np.ndarray) -> float:
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        """With its gradient: differences a parameter would take minutes of many topics, and stop before the minimum."""
         log_slope, lexicon, offsets = parameters[0], parameters[1], parameters[2:]
-        prior = _PRIOR * (log_slope**2 + _LEXICON_PRIOR * lexicon**2 + offsets.mean() ** 2 if topics else 0.0)
-        z = logits * np.exp(log_slope) + words * lexicon
+        slope, mean = np.exp(log_slope), offsets.mean() if len(offsets) else 0.0
+        total = _PRIOR * (log_slope**2 + _LEXICON_PRIOR * lexicon**2 + mean**2)
+        z = logits * slope + words * lexicon
         if single_label:
-            return float((np.logaddexp.reduce(z, axis=1) - (z * truth).sum(axis=1)).sum() + prior) / len(truth)
-        z = z + offsets
-        spread = offsets - offsets.mean()
-        wrong = (counts * (np.logaddexp(0, z) - z * truth)).sum()
-        return float(wrong + prior + _OFFSET_PENALTY * (spread @ spread)) / len(truth)
+            norm = np.logaddexp.reduce(z, axis=1, keepdims=True)
+            total += norm.sum() - (z * truth).sum()
+            wrong = np.exp(z - norm) - truth
+            shifts = offsets
+        else:
+            z, spread = z + offsets, offsets - mean
+            total += (counts * (np.logaddexp(0, z) - z * truth)).sum() + _OFFSET_PENALTY * (spread @ spread)
+            wrong = counts * (sigmoid(z) - truth)
+            shifts = wrong.sum(axis=0) + 2 * _PRIOR * mean / max(topics, 1) + 2 * _OFFSET_PENALTY * spread
+        by_slope = (wrong * logits).sum() * slope + 2 * _PRIOR * log_slope
+        by_lexicon = (wrong * words).sum() + 2 * _PRIOR * _LEXICON_PRIOR * lexicon
+        return float(total) / len(truth), np.array([by_slope, by_lexicon, *shifts]) / len(truth)
 
-    bounds = [(None, None), (0.0, None if lexical is not None else 0.0), *[(None, None)] * topics]
-    fitted = minimize(loss, np.zeros(2 + topics), method="L-BFGS-B", bounds=bounds).x
+    free = 0 if single_label else topics
+    bounds = [(None, None), (0.0, None if lexical is not None else 0.0), *[(None, None)] * free]
+    fitted = minimize(loss, np.zeros(2 + free), jac=True, method="L-BFGS-B", bounds=bounds).x
     offsets = np.zeros(topics) if single_label else fitted[2:]
     return Calibration(float(np.exp(fitted[0])), float(fitted[1]), offsets.astype(np.float32))
 

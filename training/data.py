@@ -112,6 +112,13 @@ def try_rows(
     return reading
 
 
+def row_id(value: Any) -> Any:
+    """The string of an id that is a number, None where there is none; what is neither stays as it is."""
+    if isinstance(value, float):  # as pandas writes a column of numbers with a gap
+        value = None if math.isnan(value) else int(value) if value.is_integer() else str(value)
+    return str(value) if isinstance(value, int) else value
+
+
 def with_lists(raw: dict[str, Any]) -> dict[str, Any]:
     """A raw row with lists where a cell of a table holds them as one string; what is no such string stays as it is."""
     found: list[str] = []
@@ -138,10 +145,8 @@ def _texts(raw: dict[str, Any], problems: list[str], unreadable: list[str]) -> d
     values: dict[str, Any] = {}
     for name in ("text", "title", "summary", "id"):
         value = raw.get(name)
-        if name == "id" and isinstance(value, float):  # as pandas writes a column of numbers with a gap
-            value = None if math.isnan(value) else int(value) if value.is_integer() else str(value)
-        if name == "id" and isinstance(value, int):
-            value = str(value)
+        if name == "id":
+            value = row_id(value)
         if value is not None and not isinstance(value, str):
             problems.append(f"'{name}' must be a string, not {type(value).__name__}")
             value = None

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from serving.cores import cores
@@ -108,7 +109,8 @@ def print_table(figures: dict[str, Any]) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for topic, row in (figures["per_topic"] or {}).items():
-        table.add_row(topic, str(row["support"]), *(_number(row[k]) for k in ("precision", "recall", "f1", "average_precision")))
+        numbers = (_number(row[name]) for name in ("precision", "recall", "f1", "average_precision"))
+        table.add_row(escape(topic), str(row["support"]), *numbers)
     console = Console()
     if figures["per_topic"]:
         console.print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -166,36 +165,6 @@ def _bare(text: str) -> str:
 def opening(text: str) -> str:
     """What near-duplicates have in common: the first letters and digits. Of text that was read: pages of one site begin alike."""
     return _bare(text)[:60]
-
-
-def split_dev(
-    rows: Sequence[Row], documents: dict[str, Document], share: float, seed: int
-) -> tuple[list[Row], list[Row]]:
-    """Split off a dev part by document; rows with the same opening (near-duplicates) stay on one side.
-
-    No topic loses its last positive to the dev part, and rows that have a topic, key sentence or summary are in it in
-    proportion, at least one of two.
-    """
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(opening(documents[row.where].text), []).append(row)
-    keys = sorted(groups)
-    random.Random(seed).shuffle(keys)
-    parts: tuple[list[str], list[str]] = [], []
-    for key in keys:
-        parts[not any(row.topics or row.key_sentences or row.summary for row in groups[key])].append(key)
-    left = Counter(topic for row in rows for topic in row.topics or ())
-    dev: list[Row] = []
-    for part, least in (parts[0], 1), (parts[1], int(not parts[0])):
-        wanted = len(dev) + max(least, round(sum(len(groups[key]) for key in part) * share))
-        while part and len(dev) < wanted:
-            group = groups[part.pop()]
-            taken = Counter(topic for row in group for topic in row.topics or ())
-            if len(dev) + len(group) < len(rows) and all(left[topic] > count for topic, count in taken.items()):
-                dev.extend(group)
-                left -= taken
-    chosen = {id(row) for row in dev}
-    return [row for row in rows if id(row) not in chosen], dev
 
 
 def epoch_batches(examples: Sequence[Example], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

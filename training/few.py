@@ -30,6 +30,7 @@ FOLDS = 4
 _MADE = {"linear": Linear, "contrastive": Contrastive, "full": Full}
 _CHECKED = 32  # documents on which the exported graph is compared
 _BARE_TOKENS = 400_000  # of documents without labels; each passes through the upper layers once a fold
+_COUNTED_WINDOWS = 16  # of such a document, to count topics in, so that books leave room for some fifty of them
 _FULL_FROM, _FULL_TOKENS = 100, 60_000  # rows, and tokens of all: fewer are too few to fine-tune on, more take an hour in folds
 
 
@@ -58,7 +59,8 @@ def train_few(
     Raises:
         ValueError: the rows are too alike to make two folds.
     """
-    material = replace(material, bare=_within(material.bare, material.seed, say))
+    short, whole = _within(material.bare, material.seed, say)
+    material, shares = replace(material, bare=short), None
     parts = Parts(examples, weak, material.bare, dev)
     say(f"{parts}, {material.topics} topics, {material.body.freeze} layers frozen, on {material.body.accelerator.device}")
     folds = make_folds(examples, FOLDS, material.seed)
@@ -67,13 +69,15 @@ def train_few(
     material.body.keep([*examples, *weak, *material.bare])
     weak = _worth(material, examples, weak, folds, say)
     if material.bare:
-        material = replace(material, shares=topic_shares(material, examples, weak, folds))
-        _say_shares(material, examples, say)
+        counted = topic_shares(material, examples, weak, folds, whole, material.bare)
+        if counted:
+            shares, material = counted[0], replace(material, shares=counted[1])
+            _say_shares(material.ids, shares, examples, bool(dev), say)
     choices, tokens = [], sum(example.tokens for example in [*examples, *weak])
     known = bool(set(material.old) & set(material.ids))
     for name in candidates(wanted, len(examples), tokens, known, bool(material.bare)):
         recipe = _MADE[name](material)
-        best = best_of(trials(recipe, examples, weak, folds, material.single_label, material.shares))
+        best = best_of(trials(recipe, examples, weak, folds, material.single_label, shares))
         scores = " ".join(f"{score:.3f}" for score in best.folds)
         say(f"recipe {name} ({best.setting}): {best.mean:.3f} (folds {scores})")
         choices.append(best)
@@ -89,14 +93,16 @@ def train_few(
         "weak_documents": len(weak),
         "recipes_tried": {choice.recipe.name: round(choice.mean, 5) for choice in choices},
     }
-    return _outcome(material, network, words, best, examples, dev, notes)
+    return _outcome(material, network, words, best, examples, dev, shares, notes)
 
 
-def _say_shares(material: Material, examples: Sequence[Example], say: Callable[[str], None]) -> None:
-    if material.shares is not None:
-        own = np.mean([example.topics for example in examples if example.topics is not None], axis=0)
-        pairs = ", ".join(f"{i} {there:.1%} ({here:.1%})" for i, there, here in zip(material.ids, material.shares, own))
-        say(f"topics of the documents without labels (of those with), which decisions are fitted to: {pairs}")
+def _say_shares(
+    ids: Sequence[str], shares: np.ndarray, examples: Sequence[Example], dev: bool, say: Callable[[str], None]
+) -> None:
+    own = np.mean([example.topics for example in examples if example.topics is not None], axis=0)
+    pairs = ", ".join(f"{i} {there:.1%} ({here:.1%})" for i, there, here in zip(ids, shares, own))
+    use = "recipes are compared by (scores and thresholds follow the dev part as it is)" if dev else "decisions are fitted to"
+    say(f"topics of the documents without labels (of those with), which {use}: {pairs}")
 
 
 def _worth(
@@ -124,7 +130,7 @@ def _worth(
 
 def _outcome(
     material: Material, network: Network, words: Words | None, best: Choice, examples: Sequence[Example],
-    dev: Sequence[Example], notes: dict[str, Any],
+    dev: Sequence[Example], shares: np.ndarray | None, notes: dict[str, Any],
 ) -> Outcome:
     """What the network, as it is stored, says of the documents that are checked, and of the dev part if there is one."""
     accelerator = material.body.accelerator
@@ -134,13 +140,14 @@ def _outcome(
     to_half(network)
     predictions = passes.predict(dev or part[:_CHECKED], exact=True)
     exact = Held(part, predictions, lexical_logits(words, part))
-    held = exact if dev else Held(examples, best.held.predictions, best.held.lexical, material.shares)
+    held = exact if dev else Held(examples, best.held.predictions, best.held.lexical, shares)
     return Outcome(network, words, held, exact.first(_CHECKED), before, notes)
 
 
-def _within(bare: Sequence[Example], seed: int, say: Callable[[str], None]) -> list[Example]:
-    """The documents without labels, a window of each, at most so many tokens together."""
-    tokens, kept = 0, []
+def _within(bare: Sequence[Example], seed: int, say: Callable[[str], None]) -> tuple[list[Example], list[Example]]:
+    """The documents without labels, a window of each, at most so many tokens together; and the first of them whole, or nearly,
+    with as many tokens at most, which may be fewer."""
+    tokens, counted, kept, whole = 0, 0, [], []
     for example in random.Random(seed).sample(list(bare), len(bare)):
         short = trim(example, 1, seed)
         if tokens + short.tokens > _BARE_TOKENS:
@@ -148,4 +155,8 @@ def _within(bare: Sequence[Example], seed: int, say: Callable[[str], None]) -> l
             break
         tokens += short.tokens
         kept.append(short)
-    return kept
+        long = trim(example, _COUNTED_WINDOWS, seed)
+        counted += long.tokens
+        if not whole or counted <= _BARE_TOKENS:
+            whole.append(long)
+    return kept, whole

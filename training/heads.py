@@ -1,7 +1,7 @@
 """The heads fitted on vectors of sentences, while the encoder stays as it is: linear topics, and salience.
 
 A linear head is written into the network's head, which has a hidden layer, without loss: GELU(z) - GELU(-z) = z, so two hidden
-units carry one linear function.
+units carry one linear function. For more topics than half its units the hidden layer is made wider.
 """
 
 from __future__ import annotations
@@ -47,13 +47,16 @@ class Heads:
 
     @torch.no_grad()
     def put_into(self, network: Network) -> None:
-        """Make them the network's."""
-        first, _, last = network.topic_head
-        topics, room = len(self.bias), first.out_features // 2
+        """Make them the network's, whose hidden layer grows where it holds fewer pairs of units than they need."""
+        room, (topics, size) = network.topic_head[0].out_features // 2, self.weight.shape
         up, basis = torch.eye(topics), self.weight
-        if topics > room:  # more topics than pairs of hidden units: the best approximation of that rank
+        if topics > max(room, size):  # there are no more directions than a vector has numbers
             u, s, v = torch.linalg.svd(self.weight, full_matrices=False)
-            up, basis = u[:, :room] * s[:room], v[:room]
+            up, basis = u * s, v
+        if len(basis) > room:
+            room = len(basis)
+            network.resize_topic_head(2 * room)
+        first, _, last = network.topic_head
         for parameter in (first.weight, first.bias, last.weight):
             parameter.zero_()
         used = len(basis)

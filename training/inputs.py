@@ -10,7 +10,8 @@ import click
 
 from serving.document import Document
 from training.data import DataError, Reading, Row, Topic, topics_of, try_rows, without_positive
-from training.examples import key_labels, opening, readable, split_dev
+from training.examples import key_labels, opening, readable
+from training.folds import split_dev
 from training.topics import read_topics
 
 DEV_SHARE = 0.1
@@ -45,17 +46,26 @@ def load_inputs(
     train = try_rows(data, single_label=single_label, topics=topics)
     documents = readable(train, progress)
     guessed = [try_rows(source, single_label=single_label, topics=topics) for source in weak]
-    present = train.topics.union(*(part.topics for part in guessed))
-    if topics is not None:
-        problems.extend(without_positive(present, topics, data))
-    known = topics if topics is not None or topics_file else [Topic(i, i) for i in sorted(present)]
-    held = try_rows(dev, single_label=single_label, topics=known) if dev else Reading()
+    held = try_rows(dev, single_label=single_label, topics=topics) if dev else Reading()
     bare = try_rows(unlabelled, labelled=False) if unlabelled else Reading()
     for part in (held, bare, *guessed):
         documents |= readable(part, progress and bool(part.rows))
+    real = {opening(documents[row.where].text) for row in [*train.rows, *held.rows]}
+    guesses = [row for part in guessed for row in part.rows if opening(documents[row.where].text) not in real]
+    # Only now is known which rows of a topic stay.
+    present = train.topics.union(*(part.flawed_topics for part in guessed), *(row.topics or () for row in guesses))
+    lost = sum(len(part.rows) for part in guessed) - len(guesses)
+    if lost and progress:
+        gone = sorted(set[str]().union(*(part.topics for part in guessed)) - present)
+        which = f"; with them goes all that there was of {', '.join(gone)}" if gone else ""
+        click.echo(f"note: {lost} weakly labelled rows are left out, which begin as a row with a label does{which}", err=True)
+    if topics is not None:
+        problems.extend(without_positive(present, topics, data))
+    elif not topics_file:
+        held.problems.extend(_unknown(held.rows, present))
     problems.extend(problem for part in (train, held, bare, *guessed) for problem in part.problems)
     if not problems:
-        topics = topics or topics_of([row for part in (train, *guessed) for row in part.rows])
+        topics = topics or topics_of([*train.rows, *guesses])
         if not topics and any(row.topics is not None for row in train.rows):
             problems.append(f"{data}: no row has a topic; name the topics with --topics, and label some rows")
     if problems:
@@ -70,11 +80,6 @@ def load_inputs(
         ])
     if any(row.topics for row in rows) and dev and all(row.topics is None for row in dev_rows):
         raise DataError([f"{dev}: no row has 'topics', by which thresholds are chosen; give it some, or leave --dev out"])
-    real = {opening(documents[row.where].text) for row in [*rows, *dev_rows]}
-    guesses = [row for part in guessed for row in part.rows if opening(documents[row.where].text) not in real]
-    lost = sum(len(part.rows) for part in guessed) - len(guesses)
-    if lost and progress:
-        click.echo(f"note: {lost} weakly labelled rows are left out, which begin as a row with a label does", err=True)
     inputs = Inputs(topics or [], rows, dev_rows, bare.rows, documents, guesses)
     _note_lost_keys(inputs, progress)
     return inputs
@@ -86,6 +91,10 @@ def _given_topics(topics_file: Path | None, problems: list[str]) -> list[Topic] 
     except DataError as error:
         problems.extend(error.problems)
         return None
+
+
+def _unknown(rows: Sequence[Row], present: set[str]) -> list[str]:
+    return [f"{row.where}: unknown topic '{topic}'" for row in rows for topic in row.topics or () if topic not in present]
 
 
 def _split(rows: list[Row], documents: dict[str, Document], data: str, seed: int) -> tuple[list[Row], list[Row]]:

@@ -81,8 +81,8 @@ def figures(ids: Sequence[str], judged: Sequence[Judged], single_label: bool) ->
         found.update(topic_metrics(truth_of(labelled, ids), scores, decided, ids, single_label))
     gold, references, summaries = [], [], []
     for one in judged:
-        marked, sentences = key_labels(one.document, one.row), one.document.sentence_texts()
-        gold.append(set(np.flatnonzero(marked).tolist()) if one.row.key_sentences else set())
+        sentences = one.document.sentence_texts()
+        gold.append(set(np.flatnonzero(key_labels(one.document, one.row)).tolist()) if one.row.key_sentences else set())
         references.append(one.row.summary or "\n".join(one.row.key_sentences or ()))
         summaries.append("\n".join(sentences[i] for i in sorted(one.picked)))
     key_f1 = key_sentence_f1(gold, [set(one.picked) for one in judged])

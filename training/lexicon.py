@@ -44,7 +44,10 @@ def fit_lexicon(
     table, bias = np.zeros((counts.shape[1], 1 + topics), dtype=np.float16), np.zeros(topics, dtype=np.float32)
     table[:, 0] = transformer.idf_
     for topic in range(topics):
-        if 0 < truth[:, topic].sum() < len(truth):  # else there is nothing to tell apart
+        having = truth[:, topic].sum()
+        if having in (0, len(truth)):  # nothing to tell apart: what a machine says of rows without a topic, or with it
+            bias[topic] = 1.0 if having else -1.0
+        else:
             machine = LinearSVC(C=_C, random_state=0).fit(features, truth[:, topic], sample_weight=weights)
             table[:, 1 + topic], bias[topic] = machine.coef_[0], machine.intercept_[0]
     return table, bias

@@ -46,6 +46,12 @@ class Network(nn.Module):
         )
         self.log_sharpness = nn.Parameter(torch.full((topics,), _INITIAL_SHARPNESS).log())
 
+    def resize_topic_head(self, width: int) -> None:
+        """A new topic head, with a hidden layer of this width."""
+        first, last = self.topic_head[0], self.topic_head[-1]
+        head = nn.Sequential(nn.Linear(first.in_features, width), nn.GELU(), nn.Linear(width, last.out_features))
+        self.topic_head = head.to(first.weight)
+
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, piece_mask: torch.Tensor, features: torch.Tensor
     ) -> torch.Tensor:
@@ -165,7 +171,13 @@ def _from_model_folder(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerFast
 
 
 def start_heads(network: Network, heads: dict[str, torch.Tensor], old: Sequence[str], new: Sequence[str]) -> None:
-    """Take over the heads of a model folder: salience, and the topics of the same id. ``old`` are its topics."""
+    """Take over the heads of a model folder: salience, and the topics of the same id. ``old`` are its topics.
+
+    The hidden layer becomes as wide as the folder's (``heads.Heads.put_into`` widens it for many topics).
+    """
+    width = len(heads.get("topic_head.0.weight", network.topic_head[0].weight))
+    if width != network.topic_head[0].out_features:
+        network.resize_topic_head(width)
     own = network.state_dict()
     with torch.no_grad():
         for name, tensor in heads.items():

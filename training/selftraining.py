@@ -28,7 +28,7 @@ def judged(
     if single_label:
         scores = sum(slope * view / max(float(view.std()), 1e-6) for view, slope in views)
         return _one_each(bare, scores, shares)
-    scores = sum(slope * view / np.maximum(view.std(axis=0), 1e-6) for view, slope in views)
+    scores = sum(slope * (view - view.mean(axis=0)) / np.maximum(view.std(axis=0), 1e-6) for view, slope in views)
     border = np.array([np.quantile(column, 1 - share) for column, share in zip(scores.T, shares)])
     topics = (scores > border).astype(np.float32)
     return [(i, _labelled(example, topics[i])) for i, example in enumerate(bare)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 from tokenizers import Tokenizer
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from serving.reading import ReadingError, read
 from serving.windows import normalise
+from training.data import row_id
 from training.sources import raw_rows
 
 _TOKENISED = 256  # texts at once
@@ -28,13 +30,13 @@ def read_texts(files: Sequence[str], exclude: Sequence[str], max_characters: int
         ValueError: a file can't be read, or those to exclude have no ids.
     """
     problems: list[str] = []
-    left_out = {str(row["id"]) for file in exclude for _, row in raw_rows(file, problems) if row.get("id") is not None}
+    left_out = {_id(row) for file in exclude for _, row in raw_rows(file, problems)} - {""}
     if exclude and not left_out and not problems:
         raise ValueError(f"--exclude {', '.join(exclude)}: no row has an id")
     unread = excluded = 0
     for file in files:
         for _, row in tqdm(raw_rows(file, problems), desc=Path(file).name, unit="doc", mininterval=1):
-            if str(row.get("id")) in left_out:
+            if _id(row) in left_out:
                 excluded += 1
                 continue
             try:
@@ -48,6 +50,14 @@ def read_texts(files: Sequence[str], exclude: Sequence[str], max_characters: int
         raise ValueError("\n".join(problems[:10]))
     if excluded or unread:
         click.echo(f"{excluded} documents are excluded, {unread} have no readable text", err=True)
+    if left_out and not excluded:
+        click.echo(f"note: no document has one of the {len(left_out)} ids of --exclude, so none is left out", err=True)
+
+
+def _id(row: dict[str, Any]) -> str:
+    """As training data have it; empty where there is none."""
+    value = row_id(row.get("id"))
+    return "" if value is None else str(value)
 
 
 def token_lists(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[list[int]]:

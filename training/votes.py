@@ -49,11 +49,13 @@ class WeakLabels:
     cuts: np.ndarray
     likeness: np.ndarray
     model: LinearModel
+    single_label: bool
 
     def used(self) -> np.ndarray:
-        """Positions of the documents that can teach: those with a topic, and those of which all is agreed that they have none."""
+        """Positions of the documents that can teach: those with a topic, and, where a document may have none, those of which
+        all is agreed that they have none."""
         given = (self.labels == YES).any(axis=1)
-        return np.flatnonzero(given | (self.votes == 0).all(axis=1))
+        return np.flatnonzero(given if self.single_label else given | (self.votes == 0).all(axis=1))
 
 
 class LinearModel:
@@ -118,9 +120,9 @@ def label_without(
     model = LinearModel(space)
     features = model.features([f"{title} {text}" for title, text in zip(titles, texts)], vectors)
     decide = _decide_one if single_label else _decide_many
-    votes, scores, cuts = decide(stated, likeness, space.place(vectors), model, features)
+    votes, scores, cuts = decide(stated, likeness, excluded, space.place(vectors), model, features)
     votes[excluded] = 0
-    return WeakLabels(_agreed(votes, single_label), votes, scores, cuts, likeness, model)
+    return WeakLabels(_agreed(votes, single_label), votes, scores, cuts, likeness, model, single_label)
 
 
 def describe(topics: Sequence[Topic], encoder: Encoder, space: Space) -> np.ndarray:
@@ -145,7 +147,7 @@ def _agreed(votes: np.ndarray, single_label: bool) -> np.ndarray:
 
 
 def _decide_many(
-    stated: np.ndarray, likeness: np.ndarray, _places: np.ndarray, model: LinearModel, features: np.ndarray
+    stated: np.ndarray, likeness: np.ndarray, _out: np.ndarray, _places: np.ndarray, model: LinearModel, features: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Votes, scores and cuts where a document may have any number of topics."""
     words = np.where(stated > 0, _against_rivals(np.sqrt(stated)), -np.inf)
@@ -173,18 +175,18 @@ def _decide_many(
 
 
 def _decide_one(
-    stated: np.ndarray, likeness: np.ndarray, places: np.ndarray, model: LinearModel, features: np.ndarray
+    stated: np.ndarray, likeness: np.ndarray, excluded: np.ndarray, places: np.ndarray, model: LinearModel, features: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Votes, scores and cuts (none) where each document has exactly one topic: each voter names its best."""
-    first = _best(stated) & (stated > 0)
-    second = _best(_clusters(likeness, places))
+    """Votes, scores and cuts (none) where each document has exactly one topic: each voter names its best of those left."""
+    first = _best(stated, excluded) & (stated > 0)
+    second = _best(_clusters(likeness, places), excluded)
     labels = first & second
     scores = np.zeros(stated.shape)
     votes = first.astype(np.int8) + second
     for _ in range(_ROUNDS):
         taught = labels.any(axis=1)
         scores = model.held_out(features, labels.astype(float), taught)
-        votes = first.astype(np.int8) + second + (_best(scores) & bool(taught.any()))
+        votes = first.astype(np.int8) + second + (_best(scores, excluded) & bool(taught.any()))
         settled = ((votes >= 2) != labels).mean() < _SETTLED
         labels = votes >= 2
         if settled:
@@ -205,11 +207,11 @@ def _clusters(likeness: np.ndarray, places: np.ndarray) -> np.ndarray:
     return likeness
 
 
-def _best(scores: np.ndarray) -> np.ndarray:
-    """Bool: the best topic of each document."""
+def _best(scores: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    """Bool: the best topic of each document, of those that are not excluded."""
     best = np.zeros(scores.shape, bool)
-    best[np.arange(len(scores)), scores.argmax(axis=1)] = True
-    return best
+    best[np.arange(len(scores)), np.where(excluded, -np.inf, scores).argmax(axis=1)] = True
+    return best & ~excluded
 
 
 def _against_rivals(scores: np.ndarray) -> np.ndarray:
