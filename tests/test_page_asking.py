@@ -201,7 +201,8 @@ def test_a_refused_row_holds_up_no_other(chromium: Browser, tiny_model: Path, tm
         chromium.click("#store-rows")
         chromium.idle()
         assert "已存 3 篇，1 篇服务未收：odd" in chromium.text("#problem") and "another" in chromium.text("#problem")
-        assert [json.loads(line)["id"] for line in file.read_text("utf-8").splitlines()] == ["r0", "r1", "r2"]
+        stored = [json.loads(line)["id"] for line in file.read_text("utf-8").splitlines()]
+        assert sorted(stored) == ["r0", "r1", "r2"]  # two are asked for at a time: which comes first is chance
         chromium.click("#store-rows")  # what is stored is not sent again
         chromium.idle()
         assert "odd" in chromium.text("#problem") and len(file.read_text("utf-8").splitlines()) == 3
