@@ -60,7 +60,7 @@ _VERSIONS = ("wenzhai", "openvino", "tokenizers", "opencc", "rensa", "trafilatur
 @click.option("--format", "kind", default="parquet", show_default=True, type=click.Choice(list(WRITERS)))
 @click.option("--rows", default="document", show_default=True, type=click.Choice(list(SCHEMAS)), help="A row for each …")
 @click.option("--workers", default=lambda: cores(), show_default="cores", type=click.IntRange(1), help="Processes.")
-@click.option("--threads", default=0, show_default="0", type=click.IntRange(0), help="Of each worker; 0: cores by workers.")
+@click.option("--threads", default=0, show_default=True, type=click.IntRange(0), help="Of each worker; 0: cores by workers.")
 @click.option("--engine", default="local", show_default=True, type=click.Choice(list(ENGINES)))
 @click.option("--address", default="", help="Ray cluster, e.g. ray://head:10001; left out: Ray on this machine.")
 @click.option("--text-field", default="", help="Where tables hold the text, if it is not recognised (text, content, 正文 …).")

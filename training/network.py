@@ -32,6 +32,10 @@ _TOPIC_HIDDEN = 256
 _SALIENCE_HIDDEN = 64
 
 
+def _head(size: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
 class Network(nn.Module):
     """Scores of the pieces of a batch of windows."""
 
@@ -40,17 +44,14 @@ class Network(nn.Module):
         hidden = encoder.config.hidden_size
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        self.topic_head = nn.Sequential(nn.Linear(2 * hidden, _TOPIC_HIDDEN), nn.GELU(), nn.Linear(_TOPIC_HIDDEN, topics))
-        self.salience_head = nn.Sequential(
-            nn.Linear(hidden + len(FEATURES), _SALIENCE_HIDDEN), nn.GELU(), nn.Linear(_SALIENCE_HIDDEN, 1)
-        )
+        self.topic_head = _head(2 * hidden, _TOPIC_HIDDEN, topics)
+        self.salience_head = _head(hidden + len(FEATURES), _SALIENCE_HIDDEN, 1)
         self.log_sharpness = nn.Parameter(torch.full((topics,), _INITIAL_SHARPNESS).log())
 
     def resize_topic_head(self, width: int) -> None:
         """A new topic head, with a hidden layer of this width."""
         first, last = self.topic_head[0], self.topic_head[-1]
-        head = nn.Sequential(nn.Linear(first.in_features, width), nn.GELU(), nn.Linear(width, last.out_features))
-        self.topic_head = head.to(first.weight)
+        self.topic_head = _head(first.in_features, width, last.out_features).to(first.weight)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, piece_mask: torch.Tensor, features: torch.Tensor

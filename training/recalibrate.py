@@ -48,19 +48,19 @@ def main(folder: Path, data: str, output: Path) -> None:
     """Command line."""
     with faults_told():
         model = Model.load(folder, threads=cores())
-        topics = [Topic(topic.id, topic.name) for topic in model.topics]
-        reading = try_rows(data, single_label=model.single_label, topics=topics)
+        ids, single = [topic.id for topic in model.topics], model.single_label
+        reading = try_rows(data, single_label=single, topics=[Topic(topic.id, topic.name) for topic in model.topics])
         documents = readable(reading, progress=True)
         if reading.problems:
             raise DataError(reading.problems)
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        held = hear(model, make_examples(reading.rows, [topic.id for topic in topics], tokenizer, model.windows, documents))
+        held = hear(model, make_examples(reading.rows, ids, tokenizer, model.windows, documents))
         if len(held.examples) < MIN_ROWS:
             raise InputError(f"{data}: {len(held.examples)} rows are too few to choose by; label {MIN_ROWS} at the least")
-        ids, now = [topic.id for topic in topics], decisions_of(model)
-        before = figures(ids, judged(held, *now, model.single_label), model.single_label)
-        after = figures(ids, out_of_fold(held, now, model.single_label), model.single_label)
-        calibration, thresholds, (redundancy, floor) = decide(held, now, model.single_label)
+        now = decisions_of(model)
+        before = figures(ids, judged(held, *now, single), single)
+        after = figures(ids, out_of_fold(held, now, single), single)
+        calibration, thresholds, (redundancy, floor) = decide(held, now, single)
         if output.resolve() != folder.resolve():
             shutil.copytree(folder, output, dirs_exist_ok=True)
         described = [{**topic, "threshold": float(t)} for topic, t in zip(model.config["topics"], thresholds)]

@@ -47,7 +47,7 @@ WEAK_WEIGHT = 0.3
 @click.command(help=__doc__)
 @click.option("--data", required=True, help="Training rows: .jsonl(.gz), .csv, .parquet, or a name for load_dataset.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
-@click.option("--dev", 
+@click.option("--dev",
               help="Rows for early stopping, calibration and thresholds. Left out: a tenth of many; few are cross-validated.")
 @click.option("--encoder", default=ENCODER, show_default="models/encoder", help="Local folder, model folder or hub id.")
 @click.option("--single-label", is_flag=True, help="Each document has exactly one topic.")

@@ -20,7 +20,7 @@ let peeked = null; // the topic under the pointer or with the focus
 
 const view = {
   known,
-  ready: (model) => ready(model),
+  ready,
   get limits() { return info.limits; },
   get single() { return info.single_label; },
   shown: (entry) => entry.topics(settings, known, info.single_label),
