@@ -12,8 +12,9 @@ from serving.errors import ModelError
 from serving.features import FEATURES
 from serving.windows import WindowConfig
 
-FORMAT = 4
+FORMAT, READ = 5, (4, 5)  # what is written, what is read: 4 knew no sentences in context
 CONFIG, GRAPH, WEIGHTS, TOKENIZER, LEXICON = "config.json", "graph.xml", "model.safetensors", "tokenizer.json", "lexicon.npy"
+CONTEXT = "context.npz"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -28,11 +29,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         version = config["format"]
-        if version == FORMAT:
+        if version in READ:
             _check_fields(config)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / CONFIG} is damaged, or not a model's configuration ({error!r}); {advice}") from error
-    if version != FORMAT:
+    if version not in READ:
         raise ModelError(f"the model in {folder} has format {version}, this version reads format {FORMAT}; {advice}")
     for name, expected in config["files"].items():
         path = folder / name
@@ -62,9 +63,15 @@ def _check_fields(config: dict[str, Any]) -> None:
         raise ValueError("windows of fewer than 32 tokens")
     if tuple(config["features"]) != FEATURES:
         raise ValueError("it was trained on other features of sentences than this version computes")
-    missing = {GRAPH, WEIGHTS, TOKENIZER, *([] if lexicon is None else [LEXICON])} - config["files"].keys()
+    wanted = {GRAPH, WEIGHTS, TOKENIZER, *([] if lexicon is None else [LEXICON]), *([CONTEXT] if in_context(config) else [])}
+    missing = wanted - config["files"].keys()
     if missing:
         raise ValueError(f"it names no {', '.join(sorted(missing))}")
+
+
+def in_context(config: dict[str, Any]) -> bool:
+    """Whether the model sees a document's sentences in context (``serving/context.py``)."""
+    return config["format"] > 4 and config["context"]
 
 
 def _number(value: Any) -> float:

@@ -18,10 +18,11 @@ import openvino as ov
 from tokenizers import Tokenizer
 
 from serving.calibration import Calibration, sigmoid
+from serving.context import WIDTH, Context
 from serving.document import Document
 from serving.errors import ModelError
 from serving.features import sentence_features
-from serving.folder import CONFIG, GRAPH, LEXICON, TOKENIZER, WEIGHTS, read_config
+from serving.folder import CONFIG, CONTEXT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, in_context, read_config
 from serving.lexicon import Lexicon
 from serving.windows import TITLE, Tokens, Window, WindowConfig, collate, document_tokens, plan_batches, split_windows
 
@@ -51,7 +52,7 @@ class Scores:
 class Job:
     """A document that is being scored: what the forward passes are given, and the sums of what they have said so far.
 
-    ``sums`` is float32 [1 + sentences, T + 1], ``counts`` float32 [1 + sentences]; row 0 is the title.
+    ``sums`` is float32 [1 + sentences, columns of the graph], ``counts`` float32 [1 + sentences]; row 0 is the title.
     """
 
     windows: list[Window]
@@ -65,7 +66,8 @@ class Model:
     """A loaded model folder. Any thread may use it; up to ``streams`` of them get forward passes at the same time."""
 
     def __init__(
-        self, folder: Path, config: dict[str, Any], graph: ov.CompiledModel, tokenizer: Tokenizer, lexicon: Lexicon | None
+        self, folder: Path, config: dict[str, Any], graph: ov.CompiledModel, tokenizer: Tokenizer, lexicon: Lexicon | None,
+        context: Context | None,
     ) -> None:
         self.config = config
         self.topics = [TopicInfo(t["id"], t["name"], t["description"], t["threshold"]) for t in config["topics"]]
@@ -77,7 +79,8 @@ class Model:
         self.windows = WindowConfig(**config["windows"])
         self._sharpness = np.asarray(config["sharpness"], dtype=np.float32)
         self._calibration = Calibration.from_config(config["calibration"])
-        self._graph, self._tokenizer, self._lexicon = graph, tokenizer, lexicon
+        self._graph, self._tokenizer, self._lexicon, self._context = graph, tokenizer, lexicon, context
+        self._columns = len(self.topics) + 1 + (WIDTH if context else 0)  # topics, salience, what the context is given
         self._of_thread, self._adding = threading.local(), threading.Lock()
 
     @classmethod
@@ -109,7 +112,8 @@ class Model:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             words = config["lexicon"]
             lexicon = None if words is None else Lexicon.load(folder / LEXICON, words["bias"])
-            return cls(folder, config, graph, tokenizer, lexicon)
+            context = Context.load(folder / CONTEXT) if in_context(config) else None
+            return cls(folder, config, graph, tokenizer, lexicon, context)
         except Exception as error:  # OpenVINO and tokenizers raise bare exceptions of their own
             raise ModelError(f"the model in {folder} can't be loaded ({error}); train or fetch it again") from error
 
@@ -134,7 +138,7 @@ class Model:
         windows = self.split(document)
         tokens = document_tokens(windows)
         rows = 1 + len(document.sentences)
-        sums = np.zeros((rows, len(self.topics) + 1), dtype=np.float32)
+        sums = np.zeros((rows, self._columns), dtype=np.float32)
         return Job(windows, tokens, sentence_features(document, tokens), sums, np.zeros(rows, dtype=np.float32))
 
     def forward(self, batch: Sequence[tuple[Job, Window]]) -> tuple[int, int]:
@@ -163,9 +167,12 @@ class Model:
     def logits(self, job: Job) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Of a document all of whose windows have been through ``forward``: the network's logits of it [T] and of its sentences
         [N, T + 1], the last being the salience, and the lexicon's of both, [T] and [N, T], if there is one."""
-        read = job.counts > 0
-        logits = job.sums[read] / job.counts[read, None]
-        body = logits[int(read[0]) :]
+        read, end = job.counts > 0, len(self.topics) + 1
+        said = job.sums[read] / job.counts[read, None]
+        logits, titles = said[:, :end], int(read[0])
+        body = logits[titles:]
+        if self._context:
+            body[:, -1] += self._context(said[:titles, end:], said[titles:, end:])
         words = self._lexicon.score(job.tokens, len(body)) if self._lexicon else (None, None)
         return pool(logits[:, :-1], self._sharpness), body, *words
 

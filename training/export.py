@@ -15,8 +15,9 @@ import openvino as ov
 from transformers import PreTrainedTokenizerFast
 
 from serving.calibration import Calibration, sigmoid
+from serving.context import SHAPES
 from serving.features import FEATURES
-from serving.folder import CONFIG, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, sha256
+from serving.folder import CONFIG, CONTEXT, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, sha256
 from serving.model import Model, Scores
 from serving.windows import WindowConfig
 from training.data import Topic
@@ -49,7 +50,9 @@ def export(
     save_graph(network, fresh / GRAPH, fresh / WEIGHTS)
     if lexicon is not None:
         np.save(fresh / LEXICON, lexicon[0], allow_pickle=False)
-    names = [GRAPH, TOKENIZER, WEIGHTS, *([LEXICON] if lexicon is not None else [])]
+    if network.context is not None:
+        np.savez(fresh / CONTEXT, **{name: network.context.state_dict()[name].numpy() for name in SHAPES})
+    names = sorted(path.name for path in fresh.iterdir())
     special = {name: getattr(tokenizer, name) for name in ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")}
     config = {
         "format": FORMAT,
@@ -63,6 +66,7 @@ def export(
         "sharpness": network.log_sharpness.exp().half().float().tolist(),
         "calibration": calibration.to_config(),
         "lexicon": None if lexicon is None else {"bias": [float(x) for x in lexicon[1]]},
+        "context": network.context is not None,
         "summary": {"redundancy": summary[0], "floor": summary[1]},
         "encoder_origin": encoder,
         "encoder": {k: v for k, v in network.encoder.config.to_dict().items() if k != "_name_or_path"},
@@ -77,7 +81,7 @@ def export(
 
 def put(fresh: Path, folder: Path) -> None:
     """Bring what ``export`` wrote to its place; a model that was there goes."""
-    for old in (GRAPH, TOKENIZER, WEIGHTS, LEXICON, CONFIG):
+    for old in (GRAPH, TOKENIZER, WEIGHTS, LEXICON, CONTEXT, CONFIG):
         (folder / old).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     names = {path.name for path in fresh.iterdir()} - {CONFIG}

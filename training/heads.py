@@ -40,8 +40,8 @@ class Heads:
         found = []
         for example, one in zip(examples, vectors):
             rows = torch.from_numpy(one.rows)
-            logits, body = rows @ self.weight.T + self.bias, rows[one.titles :]
-            sentences = torch.cat([logits[one.titles :], self.salience(_with_features(example, body))], dim=1)
+            logits = rows @ self.weight.T + self.bias
+            sentences = torch.cat([logits[one.titles :], self.salience(with_features(example, one)[one.titles :])], dim=1)
             found.append(Prediction(_pooled(logits, [len(rows)])[0].numpy(), sentences.numpy()))
         return found
 
@@ -140,7 +140,7 @@ def fit_salience(
     chosen = [(e, one) for e, one in zip(examples, vectors) if e.salience is not None and len(e.salience)]
     if not chosen:
         return head
-    inputs = torch.cat([_with_features(e, torch.from_numpy(one.rows[one.titles :])) for e, one in chosen])
+    inputs = torch.cat([with_features(e, one)[one.titles :] for e, one in chosen])
     target = torch.from_numpy(np.concatenate([e.salience for e, _ in chosen]))
     lengths = torch.tensor([len(e.salience) for e, _ in chosen])
     owners, weights = torch.repeat_interleave(lengths), torch.tensor([e.weight for e, _ in chosen], dtype=torch.float32)
@@ -158,8 +158,9 @@ def fit_salience(
     return head
 
 
-def _with_features(example: Example, rows: torch.Tensor) -> torch.Tensor:
-    """The salience head's inputs of the sentences: their own mean, and ``serving.features``."""
-    hidden = rows.shape[1] // 2
+def with_features(example: Example, vectors: Vectors) -> torch.Tensor:
+    """The salience head's inputs of the title, if there is one, and the sentences: their own mean, and ``serving.features``."""
+    rows = torch.from_numpy(vectors.rows)
     left = sorted({sentence for window in example.windows for sentence in window.sentences})
-    return torch.cat([rows[:, :hidden], torch.from_numpy(example.features[1:, : len(FEATURES)][left])], dim=1)
+    places = [0] * vectors.titles + [1 + sentence for sentence in left]
+    return torch.cat([rows[:, : rows.shape[1] // 2], torch.from_numpy(example.features[places, : len(FEATURES)])], dim=1)

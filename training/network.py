@@ -25,6 +25,7 @@ from transformers.utils import logging
 from serving.features import FEATURES
 from serving.folder import read_config
 from serving.windows import TITLE, WindowConfig
+from training.context import Context
 
 GRAPH_CONSTANTS = "graph.constants"  # beside the weights in a model folder; see graph.py
 _INITIAL_SHARPNESS = 1.0
@@ -47,6 +48,7 @@ class Network(nn.Module):
         self.topic_head = _head(2 * hidden, _TOPIC_HIDDEN, topics)
         self.salience_head = _head(hidden + len(FEATURES), _SALIENCE_HIDDEN, 1)
         self.log_sharpness = nn.Parameter(torch.full((topics,), _INITIAL_SHARPNESS).log())
+        self.context: Context | None = None  # fitted last, see context.py
 
     def resize_topic_head(self, width: int) -> None:
         """A new topic head, with a hidden layer of this width."""
@@ -56,14 +58,15 @@ class Network(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, piece_mask: torch.Tensor, features: torch.Tensor
     ) -> torch.Tensor:
-        """int [B, L], int [B, L], float [B, P, L], float [B, P, F] -> logits [B, P, topics + 1], salience last."""
+        """int [B, L], int [B, L], float [B, P, L], float [B, P, F] -> logits [B, P, topics + 1], salience last, and beside
+        them the inputs of ``context`` where there is one."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return self.heads(states, attention_mask, piece_mask, features)
 
     def heads(
         self, states: torch.Tensor, attention_mask: torch.Tensor, piece_mask: torch.Tensor, features: torch.Tensor
     ) -> torch.Tensor:
-        """The encoder's states [B, L, H] and the rest of a batch -> logits [B, P, topics + 1].
+        """The encoder's states [B, L, H] and the rest of a batch -> what ``forward`` returns.
 
         A topic is judged from the sentence's mean beside that of its whole window.
         """
@@ -71,8 +74,19 @@ class Network(nn.Module):
         mask = attention_mask.unsqueeze(-1).to(states.dtype)
         window = self.dropout((states * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True))
         topics = self.topic_head(torch.cat([vectors, window.expand_as(vectors)], dim=-1))
-        salience = self.salience_head(torch.cat([vectors, features.to(vectors.dtype)], dim=-1))
-        return torch.cat([topics, salience], dim=-1)
+        described = torch.cat([vectors, features.to(vectors.dtype)], dim=-1)
+        context = [] if self.context is None else [self.context.inputs(described)]
+        return torch.cat([topics, self.salience_head(described), *context], dim=-1)
+
+    def document(self, title: torch.Tensor, sentences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``forward`` says of a document's title [0 or 1, …] and sentences [N, …], each merged from its pieces
+        -> logits [topics] of the document and [N, topics + 1] of its sentences."""
+        topics = len(self.log_sharpness)
+        said, end = sentences[:, : topics + 1], topics + 1
+        if self.context is not None:
+            corrections = self.context.of_document(title[:, end:], sentences[:, end:])
+            said = torch.cat([said[:, :-1], said[:, -1:] + corrections.unsqueeze(1)], dim=1)
+        return self.pool(torch.cat([title, sentences])[:, :topics]), said
 
     def pool(self, logits: torch.Tensor) -> torch.Tensor:
         """Smooth maximum over the sentences (and title) of one document: [N, topics] -> [topics]."""
@@ -166,7 +180,9 @@ def _from_model_folder(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerFast
     encoder = _without_pooler(AutoModel.from_config(config, dtype=torch.float32))
     weights = load_file(folder / "model.safetensors")
     encoder.load_state_dict({k[8:]: v for k, v in weights.items() if k.startswith("encoder.")})  # copied into f32
-    heads = {k: v.float() for k, v in weights.items() if not k.startswith("encoder.") and k != GRAPH_CONSTANTS}
+    # The layer over sentences in context is fitted anew or goes: it corrects what this encoder and this head say.
+    others = "encoder.", "context.", GRAPH_CONSTANTS
+    heads = {k: v.float() for k, v in weights.items() if not k.startswith(others)}
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **own["special_tokens"])
     return encoder, tokenizer, heads
 

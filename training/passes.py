@@ -73,11 +73,7 @@ class Passes:
             pieces.append(scores[rows, columns].float())
             owners.extend((o[2], o[3]) for o in batch.owners)
         merged = merge_pieces(torch.cat(pieces), owners)
-        outputs = []
-        for position in range(len(examples)):
-            title, sentences = merged[position]
-            outputs.append((self.network.pool(torch.cat([title, sentences])[:, :-1]), sentences))
-        return outputs
+        return [self.network.document(*merged[position]) for position in range(len(examples))]
 
     @torch.no_grad()
     def predict(self, examples: Sequence[Example], exact: bool = False) -> list[Prediction]:
