@@ -8,9 +8,11 @@ Lapata 2019 ("Text summarization with pretrained encoders"). ``training/context.
 from __future__ import annotations
 
 import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 WIDTH, HEADS = 64, 4
 BLOCK = 256  # sentences that see one another, so that a book takes no memory by the square of its length
@@ -35,11 +37,15 @@ class Context:
 
     @classmethod
     def load(cls, path: Path) -> Context:
-        """From a model folder's file.
+        """From a model folder's file. Numpy multiplies in one thread from then on: the cores are shared out among workers, and
+        its own threads cost thirty times the time of the layer, spinning.
 
         Raises:
             ValueError: it is not such a file.
         """
+        threadpool_limits(1, "blas")
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path.name} holds no arrays")
         with np.load(path, allow_pickle=False) as file:
             return cls(dict(file))
 

@@ -12,7 +12,7 @@ from serving.errors import ModelError
 from serving.features import FEATURES
 from serving.windows import WindowConfig
 
-FORMAT, READ = 5, (4, 5)  # what is written, what is read: 4 knew no sentences in context
+FORMAT, READ = 5, (4, 5)  # written, and read: 4 knew no sentences in context
 CONFIG, GRAPH, WEIGHTS, TOKENIZER, LEXICON = "config.json", "graph.xml", "model.safetensors", "tokenizer.json", "lexicon.npy"
 CONTEXT = "context.npz"
 
@@ -34,7 +34,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / CONFIG} is damaged, or not a model's configuration ({error!r}); {advice}") from error
     if version not in READ:
-        raise ModelError(f"the model in {folder} has format {version}, this version reads format {FORMAT}; {advice}")
+        raise ModelError(f"the model in {folder} has format {version}, this version reads format {READ[0]} to {FORMAT}; {advice}")
     for name, expected in config["files"].items():
         path = folder / name
         if not path.is_file():
@@ -56,8 +56,10 @@ def _check_fields(config: dict[str, Any]) -> None:
     weights = calibration["slope"], calibration["lexicon"], config["summary"]["redundancy"], config["summary"]["floor"]
     for value in (*sharpness, *calibration["offsets"], *bias, *weights):
         _number(value)
-    if not all(value > 0 for value in sharpness) or not isinstance(config["single_label"], bool):
-        raise ValueError("sharpness must be positive, single_label true or false")
+    if not all(value > 0 for value in sharpness):
+        raise ValueError("sharpness must be positive")
+    if not all(isinstance(value, bool) for value in (config["single_label"], in_context(config))):
+        raise ValueError("single_label and context must be true or false")
     windows = WindowConfig(**config["windows"])
     if windows.max_tokens < 32 or windows.max_title_tokens < 0:
         raise ValueError("windows of fewer than 32 tokens")
@@ -71,7 +73,7 @@ def _check_fields(config: dict[str, Any]) -> None:
 
 def in_context(config: dict[str, Any]) -> bool:
     """Whether the model sees a document's sentences in context (``serving/context.py``)."""
-    return config["format"] > 4 and config["context"]
+    return config["context"] if config["format"] > 4 else False
 
 
 def _number(value: Any) -> float:

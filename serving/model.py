@@ -113,7 +113,10 @@ class Model:
             words = config["lexicon"]
             lexicon = None if words is None else Lexicon.load(folder / LEXICON, words["bias"])
             context = Context.load(folder / CONTEXT) if in_context(config) else None
-            return cls(folder, config, graph, tokenizer, lexicon, context)
+            model = cls(folder, config, graph, tokenizer, lexicon, context)
+            if graph.output(0).partial_shape[2] != model._columns:
+                raise ValueError(f"its graph gives {graph.output(0).partial_shape[2]} scores a sentence, not {model._columns}")
+            return model
         except Exception as error:  # OpenVINO and tokenizers raise bare exceptions of their own
             raise ModelError(f"the model in {folder} can't be loaded ({error}); train or fetch it again") from error
 
@@ -168,10 +171,11 @@ class Model:
         """Of a document all of whose windows have been through ``forward``: the network's logits of it [T] and of its sentences
         [N, T + 1], the last being the salience, and the lexicon's of both, [T] and [N, T], if there is one."""
         read, end = job.counts > 0, len(self.topics) + 1
-        said = job.sums[read] / job.counts[read, None]
-        logits, titles = said[:, :end], int(read[0])
-        body = logits[titles:]
+        said, titles = job.sums[read], int(read[0])
+        said /= job.counts[read, None]
+        logits, body = said[:, :end], said[titles:, :end]
         if self._context:
+            body = body.copy()  # lets go of what the context is given
             body[:, -1] += self._context(said[:titles, end:], said[titles:, end:])
         words = self._lexicon.score(job.tokens, len(body)) if self._lexicon else (None, None)
         return pool(logits[:, :-1], self._sharpness), body, *words

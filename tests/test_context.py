@@ -53,6 +53,26 @@ def test_numpy_gives_what_torch_does(count: int, titles: int) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_numpy_computes_in_one_thread_a_worker(tmp_path: Path) -> None:
+    """Threads of its own would take the cores of other workers."""
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    np.savez(tmp_path / "c.npz", **weights(layer()))
+    before = threadpool_limits(2, "blas")
+    try:
+        assert Context.load(tmp_path / "c.npz")(np.zeros((1, WIDTH), np.float32), np.zeros((300, WIDTH), np.float32)).any()
+        assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {1}
+    finally:
+        before.restore_original_limits()
+
+
+def test_what_is_no_file_of_weights_is_told(tmp_path: Path) -> None:
+    for content in (b"", b"PK\x03\x04", b"\x93NUMPY"):
+        (tmp_path / "c.npz").write_bytes(content)
+        with pytest.raises(ValueError, match="holds no arrays"):
+            Context.load(tmp_path / "c.npz")
+
+
 def test_a_new_layer_corrects_nothing() -> None:
     assert not context.Context(8)(torch.randn(2, 5, WIDTH)).any()
 
@@ -161,11 +181,29 @@ def test_the_service_sees_sentences_in_the_same_context(exported: tuple) -> None
     assert gaps["f32"] < 2e-4 and all(gap < 0.05 for gap in gaps.values())
 
 
-def test_training_goes_on_from_such_a_model(exported: tuple) -> None:
-    encoder, _, heads = load_encoder(str(exported[0]))
-    network = Network(encoder, 2)
-    start_heads(network, heads, ["finance", "screening"], ["finance", "screening"])
-    assert network.context is None
+@pytest.mark.parametrize(("recipe", "marked", "kept"), [
+    ("linear", False, True), ("linear", True, False), ("contrastive", False, False), ("full", False, False),
+])
+def test_training_goes_on_from_such_a_model(exported: tuple, tmp_path: Path, recipe: str, marked: bool, kept: bool) -> None:
+    """The layer holds for the encoder and the salience head that it was fitted above."""
+    from click.testing import CliRunner
+
+    from training.train import main
+
+    rows = [{"text": row["text"], "topics": row["topics"], **({"key_sentences": row["key_sentences"]} if marked else {})}
+            for row in make_rows(40)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    arguments = ["--data", str(data), "--encoder", str(exported[0]), "--output", str(tmp_path / "m"), "--recipe", recipe,
+                 "--device", "cpu", "--window", str(Model.load(exported[0]).windows.max_tokens)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "m" / CONTEXT).exists() is kept
+    if kept:
+        documents = [example.document for example in exported[1]]
+        before, after = (Model.load(folder, precision="f32").score(documents, 4096) for folder in (exported[0], tmp_path / "m"))
+        for old, new in zip(before, after):
+            np.testing.assert_allclose(new.salience, old.salience, atol=1e-3)
 
 
 def test_a_damaged_or_missing_layer_is_told(exported: tuple, tmp_path: Path) -> None:
@@ -178,6 +216,14 @@ def test_a_damaged_or_missing_layer_is_told(exported: tuple, tmp_path: Path) -> 
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     with pytest.raises(ModelError, match="can't be loaded"):
         Model.load(folder)
+    config["context"] = "no"
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(ModelError, match="must be true or false"):
+        Model.load(folder)
+    (folder / "config.json").write_text(json.dumps(config | {"context": False}), "utf-8")
+    with pytest.raises(ModelError, match="its graph gives 67 scores a sentence, not 3"):
+        Model.load(folder)
+    config["context"] = True
     del config["files"][CONTEXT]
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     with pytest.raises(ModelError, match=f"it names no {CONTEXT}"):

@@ -42,8 +42,8 @@ def test_data_flows_one_way() -> None:
     order = [
         "errors", "cores", "settings", "document", "charset", "phonetics", "html_repair", "noise_rules", "noise_blocks",
         "markdown", "visible", "markup", "noise", "titles", "pages", "paragraphs", "pdf", "docx", "converter", "conversion",
-        "mail", "front_matter", "reading", "windows", "features", "lexicon", "calibration", "folder", "model", "schema",
-        "analysis", "storage", "fields", "delimited",
+        "mail", "front_matter", "reading", "windows", "features", "lexicon", "context", "calibration", "folder", "model",
+        "schema", "analysis", "storage", "fields", "delimited",
         "rows", "compression", "containers", "kinds", "members", "archive", "parts", "results", "progress", "provenance",
         "signatures", "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "report_sql",
         "report_tables", "report_figures", "plots", "render", "report_plots", "report", "logs", "metrics", "access", "keys",
@@ -93,6 +93,6 @@ def test_written_near_duplicates_do_not_straddle() -> None:
 
 def test_no_pickle_in_the_models() -> None:
     for folder in (ROOT / "models" / "default", ROOT / "models" / "encoder"):
-        assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".xml", ".bin", ".npy", ".md"}
+        assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".xml", ".bin", ".npy", ".npz", ".md"}
         config = json.loads((folder / "config.json").read_text("utf-8"))
         assert config

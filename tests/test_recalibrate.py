@@ -84,6 +84,7 @@ def test_no_row_is_judged_by_decisions_that_it_was_part_of(tiny_model: Path, tmp
 
 @pytest.mark.parametrize(("rows", "says", "code"), [
     (make_rows(12), "label 20 at the least", 1),
+    ([{**make_rows(1)[0], "id": str(i)} for i in range(25)], "all begin alike", 1),
     ([*make_rows(30), {"text": "一篇。", "topics": ["other"]}], "unknown topic 'other'", 2),
 ])
 def test_what_is_refused(tiny_model: Path, tmp_path: Path, rows: list[dict], says: str, code: int) -> None:

@@ -23,7 +23,7 @@ from training.examples import Example, trim
 from training.heads import Heads, fit_salience, fit_topics, pooled_logits
 from training.lexicon import fit_lexicon, lexical_logits
 from training.loop import Loop, LoopConfig
-from training.network import Network, start_heads
+from training.network import Network, start_context, start_heads
 from training.passes import Prediction
 from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE, default_batch_size, default_epochs
 from training.selftraining import ROUNDS, judged
@@ -100,6 +100,7 @@ class Linear:
     """Linear heads on the vectors of the encoder as it came."""
 
     name = "linear"
+    _tunes = False
 
     def __init__(self, material: Material) -> None:
         self.material = material
@@ -137,6 +138,8 @@ class Linear:
             topics, words = self._topics(learned, own, float(setting.split()[1])), self.material.words(learned)
         heads, network = Heads(*topics, self._salience(learned, own)), self.material.network()
         heads.put_into(network)
+        if not self._tunes and not any(example.salience is not None for example in learned):
+            start_context(network, self.material.heads)
         return network, words
 
     def _prepare(self, learned: Sequence[Example]) -> None:
@@ -180,6 +183,7 @@ class Contrastive(Linear):
     """The same once the upper layers have learned from pairs."""
 
     name = "contrastive"
+    _tunes = True
 
     def _prepare(self, learned: Sequence[Example]) -> None:
         self._known.clear()

@@ -12,7 +12,7 @@ _DROPOUT = 0.2
 
 
 class Context(nn.Module):
-    """``inputs`` is part of the network's graph; the rest, as in ``serving.context.SHAPES``, sees all sentences of a document."""
+    """``inputs`` is part of the network's graph; the rest, ``serving.context.SHAPES``, sees a document's sentences together."""
 
     def __init__(self, size: int) -> None:
         """``size`` is that of the salience head's input."""

@@ -14,6 +14,7 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from sklearn.metrics import average_precision_score
+from torch.nn import Module
 
 from serving.cores import cores
 from serving.windows import WindowConfig
@@ -123,19 +124,25 @@ def _refit_salience(loop: Loop, examples: Sequence[Example], dev: Sequence[Examp
     acc, network = loop.accelerator, loop.raw
     acc.print("fitting the salience head above the encoder as it is now")
     vectors = Body(network.encoder, 0, pad, acc).vectors(chosen)
-    head = fit_salience(chosen, vectors, network.salience_head.cpu(), _REFIT_STEPS, _REFIT_RATE)
-    context = fit_context(chosen, vectors, head, seed, acc.is_main_process) if len(chosen) >= _CONTEXT_FROM else None
-    head.to(acc.device)
-    for parameter in [*head.parameters(), *(context.to(acc.device).parameters() if context else ())]:
-        parameter.data = broadcast(parameter.data)  # processes may differ in the last digit
-    if context:
-        without = calibrate.summary_score(dev, loop.passes.predict(dev))
-        network.context = context
-        beside = calibrate.summary_score(dev, loop.passes.predict(dev))
-        if without is None or beside <= without:
-            network.context = None
-        else:
-            acc.print(f"sentences seen in context: summaries of the dev part {without:.3f} -> {beside:.3f}")
+    fit_salience(chosen, vectors, network.salience_head.cpu(), _REFIT_STEPS, _REFIT_RATE)
+    _share(network.salience_head, acc)
+    without = calibrate.summary_score(dev, loop.passes.predict(dev))
+    if without is None or sum(example.salience.any() for example in chosen) < _CONTEXT_FROM:
+        return
+    context = fit_context(chosen, vectors, network.salience_head.cpu(), seed, acc.is_main_process)
+    _share(network.salience_head, acc)
+    network.context = _share(context, acc)
+    beside = calibrate.summary_score(dev, loop.passes.predict(dev))
+    acc.print(f"sentences seen in context: summaries of the dev part {without:.3f} -> {beside:.3f}")
+    if not beside > without:
+        network.context = None
+
+
+def _share(module: Module, accelerator: Accelerator) -> Module:
+    """The module where the network computes, with the first process's weights: others may differ in the last digit."""
+    for parameter in module.to(accelerator.device).parameters():
+        parameter.data = broadcast(parameter.data)
+    return module
 
 
 def dev_score(examples: Sequence[Example], predictions: Sequence[Prediction], single_label: bool) -> float:

@@ -28,6 +28,7 @@ from serving.windows import TITLE, WindowConfig
 from training.context import Context
 
 GRAPH_CONSTANTS = "graph.constants"  # beside the weights in a model folder; see graph.py
+_CONTEXT = "context."  # how the names of that layer's weights begin
 _INITIAL_SHARPNESS = 1.0
 _TOPIC_HIDDEN = 256
 _SALIENCE_HIDDEN = 64
@@ -98,8 +99,8 @@ class Network(nn.Module):
 def merge_pieces(pieces: torch.Tensor, owners: Sequence[tuple[int, int]]) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
     """Average the pieces of each sentence (and those of the title over its windows).
 
-    ``pieces`` [n, T + 1] are scores, ``owners`` says (document, sentence) of each. Returns for each document the
-    title's rows [0 or 1, T + 1] and the sentences' rows [N, T + 1].
+    ``pieces`` [n, C] are what the network says, ``owners`` (document, sentence) of each. Returns for each document the
+    title's rows [0 or 1, C] and the sentences' rows [N, C].
     """
     keys = sorted(set(owners))
     position = {key: i for i, key in enumerate(keys)}
@@ -180,15 +181,14 @@ def _from_model_folder(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerFast
     encoder = _without_pooler(AutoModel.from_config(config, dtype=torch.float32))
     weights = load_file(folder / "model.safetensors")
     encoder.load_state_dict({k[8:]: v for k, v in weights.items() if k.startswith("encoder.")})  # copied into f32
-    # The layer over sentences in context is fitted anew or goes: it corrects what this encoder and this head say.
-    others = "encoder.", "context.", GRAPH_CONSTANTS
-    heads = {k: v.float() for k, v in weights.items() if not k.startswith(others)}
+    heads = {k: v.float() for k, v in weights.items() if not k.startswith("encoder.") and k != GRAPH_CONSTANTS}
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **own["special_tokens"])
     return encoder, tokenizer, heads
 
 
 def start_heads(network: Network, heads: dict[str, torch.Tensor], old: Sequence[str], new: Sequence[str]) -> None:
-    """Take over the heads of a model folder: salience, and the topics of the same id. ``old`` are its topics.
+    """Take over the heads of a model folder: salience, and the topics of the same id. ``old`` are its topics. Its layer over
+    sentences in context is not: it corrects what that encoder and that head say.
 
     The hidden layer becomes as wide as the folder's (``heads.Heads.put_into`` widens it for many topics).
     """
@@ -202,8 +202,16 @@ def start_heads(network: Network, heads: dict[str, torch.Tensor], old: Sequence[
                 for i, topic in enumerate(new):
                     if topic in old:
                         own[name][i] = tensor[list(old).index(topic)]
-            else:
+            elif not name.startswith(_CONTEXT):
                 own[name].copy_(tensor)
+
+
+def start_context(network: Network, heads: dict[str, torch.Tensor]) -> None:
+    """Take over a model folder's layer over sentences in context, if it has one, where encoder and salience head are its, too."""
+    found = {name.removeprefix(_CONTEXT): tensor for name, tensor in heads.items() if name.startswith(_CONTEXT)}
+    if found:
+        network.context = Context(found["inputs.weight"].shape[1]).eval()
+        network.context.load_state_dict(found)
 
 
 def keep_layers(encoder: nn.Module, layers: int) -> None:

@@ -47,7 +47,7 @@ def fit_context(examples: Sequence[Example], vectors: Sequence[Vectors], head: n
 
 
 class _Document:
-    """Inputs of the layer, title first; what the head says of each row, which is nothing of a title; and which rows are key."""
+    """Inputs of the layer, title first; what the head says of each row; and which rows are key, the title none."""
 
     def __init__(self, example: Example, vectors: Vectors, head: nn.Module) -> None:
         inputs, self.titles, end = with_features(example, vectors), vectors.titles, vectors.titles + BLOCK

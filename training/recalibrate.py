@@ -16,7 +16,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from sklearn.model_selection import KFold
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
@@ -32,6 +31,7 @@ from training.errors import DataError, faults_told
 from training.evaluate import print_table
 from training.examples import Example, make_examples, readable
 from training.finish import Held, judged
+from training.folds import make_folds
 from training.judge import Judged, figures, totals
 from training.passes import Prediction
 
@@ -103,11 +103,19 @@ def decide(held: Held, now: Decisions, single_label: bool) -> Decisions:
 
 
 def out_of_fold(held: Held, now: Decisions, single_label: bool) -> list[Judged]:
-    """What is said of each document with decisions that were fitted to others."""
+    """What is said of each document with decisions that were fitted to others, reprints of it not among them.
+
+    Raises:
+        InputError: all are reprints of one.
+    """
     found: dict[int, Judged] = {}
-    for others, fold in KFold(_FOLDS, shuffle=True, random_state=0).split(held.examples):
+    folds = make_folds(held.examples, _FOLDS, seed=0)
+    if len(folds) < 2:
+        raise InputError("the rows all begin alike: there are no others to choose by; add other documents")
+    for fold in folds:
+        others = sorted(set(range(len(held.examples))) - set(fold))
         said = judged(held.only(fold), *decide(held.only(others), now, single_label), single_label)
-        found.update(zip(fold.tolist(), said))
+        found.update(zip(fold, said))
     return [found[i] for i in range(len(held.examples))]
 
 
