@@ -3,8 +3,8 @@
     python benchmarks/learning_curves.py --bench DIR --data DIR --output FILE [--task NAME] [--method NAME] [--shots N] …
 
 ``--bench`` holds ``thucnews_title`` and ``xwlb_topics_multilabel`` (train.parquet and dev.parquet each), ``--data`` is what
-``training.prepare`` wrote. Figures are of dev parts (2,000 titles and 600 news items drawn once; all 294 documents of the
-desk's), never of the desk's test split: accuracy where each document has one topic, else micro-F1. A cell (task, method,
+``training.prepare`` wrote. Figures are of dev parts (2,000 titles, 600 news items and 294 of the desk's documents, drawn
+once; those in the repository are of the 294 that there were), never of the desk's test split: accuracy where each document has one topic, else micro-F1. A cell (task, method,
 examples a topic, seed) is a line of FILE (JSONL); a second call goes on from there. The training rows of a cell are drawn at
 random until each topic has so many, or all there are. Methods:
 

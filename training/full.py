@@ -33,7 +33,7 @@ from training.recipe import HEAD_FACTOR, default_batch_size, default_epochs
 from training.teacher import teach
 from training.vectors import Body
 
-_REFIT_DOCUMENTS, _REFIT_WINDOWS = 8_000, 6  # of each: their sentences' vectors are kept in memory
+_REFIT_DOCUMENTS, _REFIT_WINDOWS = 16_000, 6  # of each: their sentences' vectors are kept in memory
 _REFIT_STEPS, _REFIT_RATE = 100, 1e-3
 _CONTEXT_FROM = 1_000  # documents with key sentences; from fewer nothing is learned about sentences in context
 
