@@ -211,16 +211,20 @@ def _moved(module: torch.nn.Module) -> None:
 
 
 def test_torchrun(tiny_encoder: Path, tmp_path: Path) -> None:
-    """Two processes; rows that lack labels, and a last batch with a row for one process alone."""
+    """Two processes; rows that lack labels, and a last batch with a row for one process alone. Few key sentences are enough here
+    for the layer over sentences in context, which both processes fit and must agree on."""
+    command = tmp_path / "train.py"
+    command.write_text("from training import full, train\nfull._CONTEXT_FROM = 10\ntrain.main()\n", "utf-8")
     rows = [row for row in make_rows(73)]
     for i, row in enumerate(rows):
         del row["key_sentences" if i % 2 else "topics"]
     data, dev = write(tmp_path / "rows.jsonl", rows), write(tmp_path / "dev.jsonl", make_rows(31, seed=8))
-    run_module(
-        "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "training.train", "--data", data, "--dev", dev,
+    result = run_module(
+        "torch.distributed.run", "--standalone", "--nproc-per-node", 2, command, "--data", data, "--dev", dev,
         "--encoder", tiny_encoder, "--output", tmp_path / "m", "--epochs", 4, *FAST[:2], "--batch-size", 4, *FAST[4:],
-        OMP_NUM_THREADS="1",
+        OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT),
     )
+    assert result.stdout.count("sentences seen in context: summaries of the dev part") == 1
     figures = evaluate(tmp_path / "m", read_rows(str(write(tmp_path / "unseen.jsonl", make_rows(40, seed=7)))))
     assert figures["micro_f1"] > 0.9 and figures["key_sentence_f1"] > 0.8
 
