@@ -4,9 +4,9 @@
 
 ``--bench`` holds ``thucnews_title`` and ``xwlb_topics_multilabel`` (train.parquet and dev.parquet each), ``--data`` is what
 ``training.prepare`` wrote. Figures are of dev parts (2,000 titles, 600 news items and 294 of the desk's documents, drawn
-once; those in the repository are of the 294 that there were), never of the desk's test split: accuracy where each document has one topic, else micro-F1. A cell (task, method,
-examples a topic, seed) is a line of FILE (JSONL); a second call goes on from there. The training rows of a cell are drawn at
-random until each topic has so many, or all there are. Methods:
+once; those in the repository are of the 294 that there were), never of the desk's test split: accuracy where each document
+has one topic, else micro-F1. A cell (task, method, examples a topic, seed) is a line of FILE (JSONL); a second call goes on
+from there. The training rows of a cell are drawn at random until each topic has so many, or all there are. Methods:
 
 * TF-IDF: character n-grams and LinearSVC (decisions at 0).
 * frozen: logistic regression on the standardised mean vector of the encoder (decisions at 0.5).
