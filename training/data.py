@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,16 +192,20 @@ def _evidence(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     return {"evidence": tuple((topic.strip(), tuple(item.strip() for item in items)) for topic, items in lists.items())}
 
 
+def unknown_topics(topics: Iterable[str], known: Collection[str]) -> Iterator[str]:
+    """What is wrong with those that are not known."""
+    return (f"unknown topic '{topic}'" for topic in topics if topic not in known)
+
+
 def _conflicts(values: dict[str, Any], single: bool, known: set[str] | None) -> Iterator[str]:
     """What is wrong between the fields of a row."""
     topics, keys = values["topics"], values["key_sentences"]
     if topics is None and not keys and not values["summary"]:
         yield "has neither 'topics' nor 'key_sentences' nor 'summary', so it teaches nothing"
-    for topic in topics or ():
-        if not topic:
-            yield "a topic is an empty string"
-        elif known is not None and topic not in known:
-            yield f"unknown topic '{topic}'"
+    if "" in (topics or ()):
+        yield "a topic is an empty string"
+    if known is not None:
+        yield from unknown_topics(filter(None, topics or ()), known)
     if single and topics is not None and len(topics) != 1:
         yield f"--single-label needs exactly one topic a row, not {len(topics)}"
     for key in keys or ():

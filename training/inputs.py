@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from serving.document import Document
-from training.data import DataError, Reading, Row, Topic, topics_of, try_rows, without_positive
+from training.data import DataError, Reading, Row, Topic, topics_of, try_rows, unknown_topics, without_positive
 from training.examples import key_labels, opening, readable
 from training.folds import split_dev
 from training.topics import read_topics
@@ -62,7 +62,8 @@ def load_inputs(
     if topics is not None:
         problems.extend(without_positive(present, topics, data))
     elif not topics_file:
-        held.problems.extend(_unknown(held.rows, present))
+        found = ((row.where, problem) for row in held.rows for problem in unknown_topics(row.topics or (), present))
+        held.problems.extend(f"{where}: {problem}" for where, problem in found)
     problems.extend(problem for part in (train, held, bare, *guessed) for problem in part.problems)
     if not problems:
         topics = topics or topics_of([*train.rows, *guesses])
@@ -91,10 +92,6 @@ def _given_topics(topics_file: Path | None, problems: list[str]) -> list[Topic] 
     except DataError as error:
         problems.extend(error.problems)
         return None
-
-
-def _unknown(rows: Sequence[Row], present: set[str]) -> list[str]:
-    return [f"{row.where}: unknown topic '{topic}'" for row in rows for topic in row.topics or () if topic not in present]
 
 
 def _split(rows: list[Row], documents: dict[str, Document], data: str, seed: int) -> tuple[list[Row], list[Row]]:
