@@ -114,7 +114,7 @@ def documents(count: int, seed: int, titles: int = 1) -> tuple[list[Example], li
         rows[:titles, 0] = 3 * side
         salience = np.zeros(sentences, np.float32)
         salience[int((side * rows[titles:, 1]).argmax())] = 1
-        windows = [type("Window", (), {"sentences": list(range(sentences))})]
+        windows = [type("Window", (), {"sentences": list(range(sentences)), "token_ids": [0] * sentences})]
         features = np.zeros((1 + sentences, len(FEATURES)), np.float32)
         row = Row("", None, ("x",), None, "", "x", "x")
         examples.append(Example(None, windows, features, None, salience, row))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,12 +127,13 @@ def _refit_salience(loop: Loop, examples: Sequence[Example], dev: Sequence[Examp
     vectors = Body(network.encoder, 0, pad, acc).vectors(chosen)
     fit_salience(chosen, vectors, network.salience_head.cpu(), _REFIT_STEPS, _REFIT_RATE)
     _share(network.salience_head, acc)
-    without = calibrate.summary_score(dev, loop.passes.predict(dev))
-    if without is None or sum(example.salience.any() for example in chosen) < _CONTEXT_FROM:
+    if sum(example.salience.any() for example in chosen) < _CONTEXT_FROM:
         return
-    context = fit_context(chosen, vectors, network.salience_head.cpu(), seed, acc.is_main_process)
-    _share(network.salience_head, acc)
-    network.context = _share(context, acc)
+    without = calibrate.summary_score(dev, loop.passes.predict(dev))
+    if without is None:
+        return
+    head = deepcopy(network.salience_head).cpu()
+    network.context = _share(fit_context(chosen, vectors, head, seed, acc.is_main_process), acc)
     beside = calibrate.summary_score(dev, loop.passes.predict(dev))
     acc.print(f"sentences seen in context: summaries of the dev part {without:.3f} -> {beside:.3f}")
     if not beside > without:

@@ -142,20 +142,23 @@ def fit_salience(
         return head
     inputs = torch.cat([with_features(e, one)[one.titles :] for e, one in chosen])
     target = torch.from_numpy(np.concatenate([e.salience for e, _ in chosen]))
-    lengths = torch.tensor([len(e.salience) for e, _ in chosen])
-    owners, weights = torch.repeat_interleave(lengths), torch.tensor([e.weight for e, _ in chosen], dtype=torch.float32)
-    counts = (weights / lengths)[owners]
-    marked = torch.zeros(len(chosen)).index_add(0, owners, target).clamp_min(1)
+    lengths, weights = torch.tensor([len(e.salience) for e, _ in chosen]), torch.tensor([e.weight for e, _ in chosen])
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=_SALIENCE_DECAY)
     for _ in range(steps):
         optimizer.zero_grad()
-        logits = head(inputs).squeeze(1)
-        parts = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        sums = _pooled(logits.unsqueeze(1), lengths.tolist()).squeeze(1) + torch.log(lengths)
-        ranks = sums[owners] - logits
-        ((parts * counts).sum() + (ranks * target * (weights / marked)[owners]).sum()).div(weights.sum()).backward()
+        salience_loss(head(inputs).squeeze(1), target, lengths, weights).backward()
         optimizer.step()
     return head
+
+
+def salience_loss(logits: torch.Tensor, target: torch.Tensor, lengths: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Logits and labels of the sentences of documents, one after another; each document's number of sentences, and weight."""
+    owners = torch.repeat_interleave(lengths)
+    marked = torch.zeros(len(lengths)).index_add(0, owners, target).clamp_min(1)
+    parts = functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * (weights / lengths)[owners]
+    sums = _pooled(logits.unsqueeze(1), lengths.tolist()).squeeze(1) + torch.log(lengths)
+    ranks = (sums[owners] - logits) * target * (weights / marked)[owners]
+    return (parts + ranks).sum() / weights.sum()
 
 
 def with_features(example: Example, vectors: Vectors) -> torch.Tensor:
