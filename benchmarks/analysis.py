@@ -196,7 +196,7 @@ def main(corpus: Path, number: int, peers: int, folder: Path, json_file: Path | 
     """Command line."""
     from transformers import BertConfig
 
-    from training.network import load_encoder
+    from training.encoder import load_encoder
 
     torch.set_num_threads(cores())
     texts = []

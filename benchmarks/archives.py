@@ -108,7 +108,7 @@ def pipeline(rows: list[dict[str, str]], model: Path) -> dict[str, float]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers import pipeline as make
 
-    from training.network import load_encoder
+    from training.encoder import load_encoder
 
     torch.set_num_threads(os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:

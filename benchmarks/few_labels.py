@@ -121,7 +121,7 @@ def tfidf(task: Task, shots: int, seed: int) -> dict[str, Any]:
 @cache
 def _encoder() -> Any:
     from training.devices import make_accelerator
-    from training.network import load_encoder, window_config
+    from training.encoder import load_encoder, window_config
     from training.vectors import Body
 
     module, tokenizer, _ = load_encoder(str(ENCODER))

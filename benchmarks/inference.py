@@ -23,7 +23,8 @@ import torch
 
 from serving.features import FEATURES
 from serving.folder import GRAPH, WEIGHTS
-from training.network import Network, load_encoder
+from training.encoder import load_encoder
+from training.network import Network
 
 SHAPES = ((1, 64), (1, 256), (16, 64), (16, 256))
 

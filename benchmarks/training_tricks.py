@@ -36,13 +36,14 @@ from benchmarks.tricks import FROZEN, TRICKS
 from training import calibrate
 from training.data import read_rows
 from training.devices import make_accelerator
+from training.encoder import load_encoder, window_config
 from training.examples import Example, make_examples, trim
 from training.frozen import FrozenStates
 from training.frozen import freeze as freeze_layers
 from training.full import dev_score
 from training.lexicon import fit_lexicon, lexical_logits
 from training.loop import LoopConfig
-from training.network import Network, load_encoder, window_config
+from training.network import Network
 from training.prepare import DATA
 from training.recipe import HEAD_FACTOR, LAYER_DECAY, LEARNING_RATE
 from training.topics import read_topics

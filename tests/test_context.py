@@ -22,9 +22,10 @@ from serving.model import Model
 from training import context, export, full, ranking
 from training.data import Row, Topic
 from training.devices import make_accelerator
+from training.encoder import load_encoder
 from training.examples import Example, make_examples
 from training.graph import to_half
-from training.network import Network, load_encoder, start_heads
+from training.network import Network, start_heads
 from training.passes import Passes
 from training.vectors import Vectors
 

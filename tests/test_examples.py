@@ -9,9 +9,9 @@ from conftest import make_rows
 from serving.model import Model
 from serving.reading import read
 from training.data import Row
+from training.encoder import load_encoder, window_config
 from training.examples import epoch_batches, evidence_labels, key_labels, make_examples, read_documents, trim
 from training.folds import split_dev
-from training.network import load_encoder, window_config
 
 
 def row(text: str, where: str = "f:1", **fields) -> Row:

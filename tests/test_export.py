@@ -18,10 +18,11 @@ from serving.model import Model
 from serving.reading import read
 from training import export
 from training.data import Row
+from training.encoder import load_encoder
 from training.examples import Example, make_examples
 from training.graph import to_half
 from training.lexicon import lexical_logits
-from training.network import Network, load_encoder, start_heads
+from training.network import Network, start_heads
 from training.passes import Passes, Prediction
 
 

@@ -22,11 +22,12 @@ from training import few
 from training.candidates import Linear, Material
 from training.data import Row, read_rows
 from training.devices import make_accelerator
+from training.encoder import load_encoder, window_config
 from training.evaluate import evaluate
 from training.examples import Example, make_examples, trim
 from training.folds import make_folds
 from training.heads import Heads, fit_salience, pooled_logits
-from training.network import Network, load_encoder, window_config
+from training.network import Network
 from training.selftraining import judged
 from training.shares import topic_shares
 from training.trials import Choice, best_of

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from serving.windows import collate
 from training import frozen
 from training.data import Row
+from training.encoder import load_encoder, window_config
 from training.examples import flat_windows, make_examples
 from training.frozen import FrozenStates, freeze, split_encoder
-from training.network import load_encoder, window_config
 from training.train import _freeze
 
 

@@ -13,9 +13,9 @@ from sklearn.svm import LinearSVC
 from serving.lexicon import PAIRS, Lexicon, terms
 from serving.windows import Piece, Window, document_tokens
 from training.data import Row
+from training.encoder import load_encoder, window_config
 from training.examples import Example, make_examples
 from training.lexicon import fit_lexicon, lexical_logits
-from training.network import load_encoder, window_config
 
 TOPICS = ("finance", "screening")
 

@@ -16,8 +16,9 @@ from serving.features import FEATURES
 from serving.model import pool
 from serving.windows import TITLE
 from training.devices import fastest_attention
+from training.encoder import keep_layers, layer_groups, load_encoder, longest_window
 from training.frozen import freeze
-from training.network import Network, keep_layers, layer_groups, load_encoder, longest_window, merge_pieces, start_heads
+from training.network import Network, merge_pieces, start_heads
 
 
 def test_pooling_is_that_of_serving(tiny_encoder: Path) -> None:

@@ -15,7 +15,7 @@ from conftest import make_rows, run_module
 from safetensors.torch import load_file
 
 from training import pretrain
-from training.network import load_encoder
+from training.encoder import load_encoder
 from training.texts import read_texts, token_lists
 
 SMALL = ("--steps", 6, "--batch-size", 8, "--length", 32, "--learning-rate", 3e-3, "--device", "cpu")

@@ -13,10 +13,10 @@ from conftest import make_rows
 from training import contrastive
 from training.data import Row
 from training.devices import make_accelerator
+from training.encoder import load_encoder, window_config
 from training.examples import Example, make_examples
 from training.heads import fit_topics
 from training.lexicon import fit_lexicon, lexical_logits
-from training.network import load_encoder, window_config
 from training.proofs import proof_weights, proof_windows
 from training.vectors import Body, Vectors
 

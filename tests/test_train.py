@@ -238,7 +238,8 @@ from safetensors.torch import save_file
 from training.data import read_rows
 from training.examples import make_examples
 from training.loop import Loop, LoopConfig
-from training.network import Network, load_encoder, window_config
+from training.encoder import load_encoder, window_config
+from training.network import Network
 
 encoder, data, out = sys.argv[1:]
 accelerator = Accelerator(cpu=True, mixed_precision="no")

@@ -123,8 +123,8 @@ def test_the_loss_is_weighed() -> None:
 
 def test_the_lexicon_is_weighed(tiny_encoder: Path, tmp_path: Path) -> None:
     from training.data import read_rows
+    from training.encoder import load_encoder, window_config
     from training.examples import make_examples
-    from training.network import load_encoder, window_config
 
     encoder, tokenizer, _ = load_encoder(str(tiny_encoder))
     config = window_config(tokenizer, 64, 16)

@@ -40,11 +40,11 @@ from serving.settings import ROOT
 from serving.windows import collate, normalise, plan_batches
 from training.calibrate import choose_thresholds, fit_calibration
 from training.data import Row, read_rows, topics_of
+from training.encoder import load_encoder, window_config
 from training.errors import faults_told
 from training.evaluate import evaluate
 from training.examples import Example, flat_windows, key_labels, make_examples, read_documents
 from training.metrics import key_sentence_f1, topic_metrics
-from training.network import load_encoder, window_config
 from training.recipe import ENCODER
 
 _COLUMNS = ("micro_f1", "macro_f1", "map", "exact_match", "key_sentence_f1")

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from serving.windows import collate
 from training.devices import fastest_attention
+from training.encoder import layer_groups
 from training.examples import Example, flat_windows, trim
-from training.network import layer_groups
 from training.passes import SHAPE_STEP
 from training.proofs import proof_windows
 from training.vectors import Body, window_means

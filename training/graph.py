@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import save_file
 
 from serving.features import FEATURES
-from training.network import GRAPH_CONSTANTS, Network
+from training.encoder import GRAPH_CONSTANTS
+from training.network import Network
 
 _ALIGNMENT = 8  # bytes: the widest type of a constant
 

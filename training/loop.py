@@ -22,10 +22,11 @@ from transformers import get_linear_schedule_with_warmup
 
 from training.checkpoints import Checkpoints
 from training.devices import fastest_attention
+from training.encoder import layer_groups
 from training.examples import Example, epoch_batches, flat_windows
 from training.frozen import FrozenStates, split_encoder
 from training.losses import document_loss
-from training.network import Network, layer_groups
+from training.network import Network
 from training.passes import MAX_FORWARD_TOKENS, MAX_KEPT_TOKENS, Passes, Prediction
 from training.weights import AVERAGED, EpochWeights
 

@@ -39,8 +39,8 @@ from transformers.utils import logging
 
 from training.checkpoints import Checkpoints, clear
 from training.devices import fastest_attention, make_accelerator
+from training.encoder import check_fit, longest_window, window_config, without_dropout
 from training.masking import IGNORED, hide_spans, pack
-from training.network import check_fit, longest_window, window_config, without_dropout
 from training.recipe import ENCODER
 from training.texts import read_texts, token_lists
 from training.vocabulary import add_characters, grow_embeddings, known_pieces, missing_characters

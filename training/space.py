@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from serving.document import Document
 from serving.windows import pad_tokens, plan_batches, split_windows
-from training.network import load_encoder, longest_window, window_config
+from training.encoder import load_encoder, longest_window, window_config
 
 _WINDOW, _TITLE = 128, 48
 _WINDOWS = 2  # of a document: what its first 250 tokens are about decides in most, at a fraction of the cost

@@ -21,10 +21,10 @@ from tqdm import tqdm
 from training.calibrate import fit_calibration
 from training.data import Topic, read_rows, topics_of
 from training.diagnosis import contradicted
+from training.encoder import load_encoder, window_config
 from training.errors import faults_told
 from training.examples import Example, make_examples, opening
 from training.lexicon import fit_lexicon, lexical_logits
-from training.network import load_encoder, window_config
 from training.prepare import write_jsonl
 from training.recipe import ENCODER
 

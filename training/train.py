@@ -26,6 +26,7 @@ from serving.folder import read_config
 from training.candidates import Material
 from training.checkpoints import clear
 from training.devices import make_accelerator
+from training.encoder import fingerprint, keep_layers, load_encoder, longest_window, window_config
 from training.errors import faults_told
 from training.examples import Parts, make_examples
 from training.few import FEW, RECIPES, train_few
@@ -33,7 +34,7 @@ from training.finish import Trained, finish
 from training.frozen import freeze as freeze_layers
 from training.full import FullConfig, train_full
 from training.inputs import load_inputs
-from training.network import Network, fingerprint, keep_layers, load_encoder, longest_window, start_heads, window_config
+from training.network import Network, start_heads
 from training.recipe import ENCODER, LAYER_DECAY, LEARNING_RATE, default_freeze
 from training.teacher import check_teachers
 from training.vectors import Body
