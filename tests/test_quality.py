@@ -45,8 +45,8 @@ def test_real_part(tmp_path: Path, real: Path, model: str) -> None:
     check(model, "real", real, tmp_path)
 
 
-# The written part grew from 40 documents to 232; its floors are what the models that shipped then reach on the 232, less 0.01. Those
-# of the 40 (key sentences 0.762 and 0.737) are of other documents, and compare with nothing here.
+# The written part grew from 40 documents to 232; its floors are what the models that shipped then reach on these, less 0.01. The
+# floors of the 40 (key sentences 0.762 and 0.737) are of other documents, and compare with nothing here.
 PINNED = {
     ("default", "real"): {"micro_f1": 0.834, "macro_f1": 0.83, "map": 0.92, "key_sentence_f1": 0.57, "max_ece": 0.02},
     ("default", "written"): {"micro_f1": 0.904, "macro_f1": 0.906, "map": 0.971, "key_sentence_f1": 0.657, "max_ece": 0.02},

@@ -7,6 +7,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -281,6 +282,26 @@ def test_few_rows_without_readable_text_are_left_out(tmp_path: Path, capsys: pyt
 def test_text_alone_is_enough_where_no_labels_are_asked_for(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "bare.jsonl", [{"text": "甲。"}, {"text": "乙。", "topics": ["other"]}])
     assert [row.text for row in try_rows(str(file), topics=[], labelled=False).rows] == ["甲。", "乙。"]
+
+
+def test_of_many_rows_without_labels_some_at_random_are_read_where_labels_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    data = write_jsonl(tmp_path / "rows.jsonl", make_rows(24))
+    bare = write_jsonl(tmp_path / "bare.jsonl", [{"text": f"第{i}篇。"} for i in range(400)])
+    monkeypatch.setattr("training.inputs.BARE_ROWS", 40)
+
+    def drawn(seed: int, few: int) -> list[int]:
+        rows = load_inputs(str(data), None, None, False, seed, str(bare), progress=True, whole_up_to=few).unlabelled
+        assert all(row.text == f"第{int(row.where.rsplit(':', 1)[1]) - 1}篇。" for row in rows)
+        return [int(row.where.rsplit(":", 1)[1]) for row in rows]
+
+    assert drawn(1, 0) == list(range(1, 401)) and "at random" not in capsys.readouterr().err
+    first, second = drawn(1, 100), drawn(2, 100)
+    assert len(set(first)) == 40 and first == drawn(1, 100) != second
+    assert "of the 400 rows" in capsys.readouterr().err
+    places = np.array([place for seed in range(60) for place in drawn(seed, 100)])
+    assert 180 < places.mean() < 221 and np.histogram(places, 4, (1, 401))[0].min() > 480  # 600 each, of 2,400
 
 
 def test_topics_of_unreadable_rows_do_not_count_and_each_file_has_its_own_limit(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 
 from serving.reading import is_misdecoded, without_surrogates
 from training.errors import MAX_SHOWN, DataError
-from training.sources import GUESS, raw_rows
+from training.sources import GUESS, raw_rows, reservoir
 from training.topics import Topic
 
 _SEPARATORS = ("|", ";", "；")
@@ -46,6 +46,7 @@ class Reading:
     problems: list[str] = field(default_factory=list)
     flawed_topics: set[str] = field(default_factory=set)
     unlabelled: int = 0
+    seen: int = 0  # rows of the source, where of many some were drawn
 
     @property
     def topics(self) -> set[str]:
@@ -80,12 +81,19 @@ def set_aside(reading: Reading, progress: bool) -> None:
 
 
 def try_rows(
-    source: str, *, single_label: bool = False, topics: Sequence[Topic] | None = None, labelled: bool = True
+    source: str, *, single_label: bool = False, topics: Sequence[Topic] | None = None, labelled: bool = True,
+    at_most: int | None = None, seed: int = 0,
 ) -> Reading:
-    """As ``read_rows``, but with the problems beside the rows that can be used. Unless ``labelled``, text alone is enough."""
+    """As ``read_rows``, but with the problems beside the rows that can be used. Unless ``labelled``, text alone is enough.
+
+    Of more than ``at_most`` rows so many are drawn at random, and the others not held.
+    """
     known = {topic.id for topic in topics} if topics is not None else None
     reading = Reading()
-    for where, raw in raw_rows(source, reading.problems):
+    rows = raw_rows(source, reading.problems)
+    if at_most is not None:
+        rows, reading.seen = reservoir(rows, at_most, seed)
+    for where, raw in rows:
         if labelled and GUESS in raw and raw.get("topics") in (None, "") and not raw.get("key_sentences"):
             reading.unlabelled += 1
             continue

@@ -15,6 +15,7 @@ from training.folds import split_dev
 from training.topics import read_topics
 
 DEV_SHARE = 0.1
+BARE_ROWS = 40_000  # without labels, where labels are few: more than enough of the shortest for what is learned from (few.py)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ def load_inputs(
     documents = readable(train, progress)
     guessed = [try_rows(source, single_label=single_label, topics=topics) for source in weak]
     held = try_rows(dev, single_label=single_label, topics=topics) if dev else Reading()
-    bare = try_rows(unlabelled, labelled=False) if unlabelled else Reading()
+    few = len(train.rows) <= whole_up_to
+    bare = try_rows(unlabelled, labelled=False, at_most=BARE_ROWS if few else None, seed=seed) if unlabelled else Reading()
+    if bare.seen > BARE_ROWS and progress:
+        click.echo(f"note: of the {bare.seen} rows of {unlabelled} {BARE_ROWS} at random are read", err=True)
     for part in (held, bare, *guessed):
         documents |= readable(part, progress and bool(part.rows))
     real = {opening(documents[row.where].text) for row in [*train.rows, *held.rows]}

@@ -6,9 +6,10 @@ import csv
 import gzip
 import io
 import json
+import random
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +36,17 @@ def raw_rows(source: str, problems: list[str]) -> Iterator[RawRow]:
         yield from _dataset(source, problems)
     else:
         problems.append(f"{source}: no such file")
+
+
+def reservoir(rows: Iterable[RawRow], at_most: int, seed: int) -> tuple[list[RawRow], int]:
+    """So many of the rows at random, or all, and how many there are; no more are held at a time (Vitter's algorithm R)."""
+    rng, kept, seen = random.Random(seed), [], 0
+    for seen, row in enumerate(rows, 1):
+        if seen <= at_most:
+            kept.append(row)
+        elif (place := rng.randrange(seen)) < at_most:
+            kept[place] = row
+    return kept, seen
 
 
 def _file(path: Path, problems: list[str]) -> Iterator[RawRow]:
