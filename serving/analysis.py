@@ -14,6 +14,9 @@ from serving.schema import Analysis, Evidence, Options, Sentence, Summary, Summa
 from serving.settings import get_settings
 from serving.windows import normalise
 
+# Of the salience beside the evidence, in logits. With it the first sentence is more often one that readers marked, on the dev
+# part of two models 0.842 -> 0.857 and 0.815 -> 0.829; weights of 0.2 to 1.2 do about as well.
+_SALIENT = 0.4
 _SAME = 0.8  # share of the shorter sentence's bigrams from which two sentences say the same
 
 
@@ -58,10 +61,11 @@ def select_topics(document: Document, scores: Scores, model: Model, options: Opt
         chosen = [i for i in wanted if scores.topics[i] >= _threshold(model, i, options)]
     if options.at_least_one and not chosen:
         chosen = wanted[:1]
+    worth = evidence_worth(scores)
     return [
         TopicResult(
             id=model.topics[i].id, name=model.topics[i].name, score=_round(scores.topics[i]),
-            evidence=_evidence(document, scores.evidence[:, i]),
+            evidence=_evidence(document, scores.evidence[:, i], worth[:, i]),
         )
         for i in chosen[: options.top_k]
     ]
@@ -71,9 +75,22 @@ def _threshold(model: Model, topic: int, options: Options) -> float:
     return model.topics[topic].threshold if options.threshold is None else options.threshold
 
 
-def _evidence(document: Document, scores: np.ndarray) -> list[Evidence]:
+def evidence_worth(scores: Scores) -> np.ndarray:
+    """What each sentence is worth as proof of each topic, to be shown first: float64 [sentences, T].
+
+    Of sentences that speak for a topic alike the one that matters to the document says what was done, and by whom.
+    """
+    return _logit(scores.evidence) + _SALIENT * _logit(scores.salience)[:, None]
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    inside = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.log(inside / (1 - inside))
+
+
+def _evidence(document: Document, scores: np.ndarray, worth: np.ndarray) -> list[Evidence]:
     """The best sentence, and others that come near it."""
-    order = np.argsort(-scores, kind="stable")[: get_settings().evidence_sentences]
+    order = np.argsort(-worth, kind="stable")[: get_settings().evidence_sentences]
     return [
         Evidence(**_quote(document, int(i)), score=_round(scores[i]))
         for rank, i in enumerate(order)

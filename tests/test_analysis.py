@@ -16,7 +16,7 @@ from serving.schema import Options
 SENTENCES = ["医院开展基因筛查。", "孕妇可以免费检测𠮷。", "公司完成新一轮融资！", "天气晴朗。", "医院开展了基因筛查。"]
 TEXT = "\n".join(SENTENCES)
 SALIENCE = [0.9, 0.5, 0.7, 0.1, 0.89]
-EVIDENCE = [[0.9, 0.1, 0.2], [0.85, 0.2, 0.1], [0.1, 0.6, 0.3], [0.0, 0.0, 0.1], [0.4, 0.1, 0.1]]
+EVIDENCE = [[0.9, 0.1, 0.1], [0.85, 0.2, 0.1], [0.1, 0.6, 0.3], [0.0, 0.0, 0.1], [0.4, 0.1, 0.1]]
 
 
 def model(**changes: Any) -> Any:
@@ -94,6 +94,17 @@ def test_evidence_is_the_best_sentence_and_those_near_it() -> None:
     assert [e.text for e in first.evidence] == SENTENCES[:2] and first.evidence[0].score == 0.9
     assert [e.text for e in second.evidence] == [SENTENCES[2]]
     assert [e.text for e in third.evidence] == [SENTENCES[2]]  # never none, however low
+
+
+def test_of_sentences_that_prove_a_topic_alike_the_salient_one_comes_first() -> None:
+    def first(evidence: list[float], salience: list[float]) -> tuple[str, float]:
+        scores = Scores(np.float32([0.9, 0.1, 0.1]), np.float32([[e, 0, 0] for e in evidence]), np.float32(salience))
+        found = analyse(Document("\n".join(SENTENCES[:2])), scores, model(), Options()).topics[0].evidence[0]
+        return found.text, found.score
+
+    assert first([0.81, 0.8], [0.1, 0.9]) == (SENTENCES[1], 0.8)
+    assert first([0.95, 0.5], [0.3, 0.9]) == (SENTENCES[0], 0.95)
+    assert first([1.0, 1.0], [0.2, 0.3]) == (SENTENCES[1], 1.0)
 
 
 @pytest.mark.parametrize("characters, sentences", [

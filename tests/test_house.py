@@ -73,7 +73,7 @@ def test_labels_are_well_formed() -> None:
     written = {split: read_jsonl(DATA / f"written_{split}.jsonl") for split in ("train", "dev", "test")}
     assert sum(map(len, written.values())) >= 200 and len(written["test"]) <= 40
     assert len(written["test"]) + sum(row["split"] == "test" for row in corpus) >= 250
-    for rows in written.values():
+    for rows in [*written.values(), read_jsonl(DATA / "written_check.jsonl")]:
         for row in rows:
             assert set(row["topics"]) <= topics
             assert all(key in row["text"] for key in row["key_sentences"]), row["id"]
@@ -87,7 +87,7 @@ def test_labels_are_well_formed() -> None:
 def test_written_near_duplicates_do_not_straddle() -> None:
     from training.prepare import straddling_pairs
 
-    parts = {split: read_jsonl(DATA / f"written_{split}.jsonl") for split in ("train", "dev", "test")}
+    parts = {split: read_jsonl(DATA / f"written_{split}.jsonl") for split in ("train", "dev", "test", "check")}
     assert list(straddling_pairs(parts)) == []
 
 

@@ -1,7 +1,8 @@
 """The quality gate: the shipped models on the project's own test split must stay above the pinned floors.
 
-The written part of the split is in the repository. The real part needs the corpus (``WENZHAI_CORPUS``, or ``../shared/corpus``
-beside the repository); without it that half of the gate is skipped, and says so.
+The written part of the split is in the repository, and other written documents beside it (``check``). The real part needs
+the corpus (``WENZHAI_CORPUS``, or ``../shared/corpus`` beside the repository); without it that part of the gate is skipped, and
+says so.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ def check(model: str, part: str, data: Path, tmp_path: Path) -> None:
     assert figures["ece"] <= floors["max_ece"]
 
 
+@pytest.mark.parametrize("part, name", [("written", "written_test"), ("check", "written_check")])
 @pytest.mark.parametrize("model", FLOORS)
-def test_written_part(tmp_path: Path, model: str) -> None:
-    check(model, "written", ROOT / "training" / "data" / "written_test.jsonl", tmp_path)
+def test_written_parts(tmp_path: Path, model: str, part: str, name: str) -> None:
+    check(model, part, ROOT / "training" / "data" / f"{name}.jsonl", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +47,13 @@ def test_real_part(tmp_path: Path, real: Path, model: str) -> None:
     check(model, "real", real, tmp_path)
 
 
-# The written part grew from 40 documents to 232; its floors are what the models that shipped then reach on these, less 0.01. The
-# floors of the 40 (key sentences 0.762 and 0.737) are of other documents, and compare with nothing here.
 PINNED = {
     ("default", "real"): {"micro_f1": 0.834, "macro_f1": 0.83, "map": 0.92, "key_sentence_f1": 0.57, "max_ece": 0.02},
-    ("default", "written"): {"micro_f1": 0.904, "macro_f1": 0.906, "map": 0.971, "key_sentence_f1": 0.657, "max_ece": 0.02},
+    ("default", "written"): {"micro_f1": 0.84, "macro_f1": 0.785, "map": 0.91, "key_sentence_f1": 0.69, "max_ece": 0.03},
     ("small", "real"): {"micro_f1": 0.822, "macro_f1": 0.815, "map": 0.911, "key_sentence_f1": 0.56, "max_ece": 0.02},
-    ("small", "written"): {"micro_f1": 0.904, "macro_f1": 0.901, "map": 0.97, "key_sentence_f1": 0.653, "max_ece": 0.02},
+    ("small", "written"): {"micro_f1": 0.859, "macro_f1": 0.842, "map": 0.926, "key_sentence_f1": 0.737, "max_ece": 0.03},
+    ("default", "check"): {"micro_f1": 0.92, "macro_f1": 0.923, "map": 0.979, "key_sentence_f1": 0.636, "max_ece": 0.02},
+    ("small", "check"): {"micro_f1": 0.917, "macro_f1": 0.916, "map": 0.977, "key_sentence_f1": 0.636, "max_ece": 0.02},
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from serving.analysis import choose_sentences, select_topics, sentence_budget
+from serving.analysis import choose_sentences, evidence_worth, select_topics, sentence_budget
 from serving.document import Document
 from serving.model import Model
 from serving.schema import Options
@@ -49,7 +49,7 @@ def judge(model: Model, rows: Sequence[Row], documents: dict[str, Document], pro
             budget = sentence_budget(len(document.text))
             picked = choose_sentences(sentences, result.salience, budget, model.redundancy, floor=model.floor)
             decided = np.array([topic in given for topic in ids], int)
-            judged.append(Judged(row, document, result.topics, decided, result.evidence.argmax(axis=0), picked))
+            judged.append(Judged(row, document, result.topics, decided, evidence_worth(result).argmax(axis=0), picked))
         bar.update(len(kept))
     bar.close()
     return judged
