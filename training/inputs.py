@@ -75,7 +75,7 @@ def load_inputs(
             problems.append(f"{data}: no row has a topic; name the topics with --topics, and label some rows")
     if problems:
         raise DataError(problems)
-    whole = bool(dev) or 4 <= len(train.rows) <= whole_up_to
+    whole = bool(dev) or (few and len(train.rows) >= 4)
     rows, dev_rows = (train.rows, held.rows) if whole else _split(train.rows, documents, data, seed)
     judged = dev_rows if dev or not whole else rows
     if not any(row.topics or row.key_sentences or row.summary for row in judged):

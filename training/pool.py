@@ -18,6 +18,7 @@ from serving.parts import Inputs, Key, Part
 from serving.rows import Fields, Item
 from serving.scoring import prepare
 from serving.signatures import fold, signature
+from training.sources import draw
 
 _MAX_SHOWN = 5  # errors printed; the rest are counted
 
@@ -33,7 +34,7 @@ class Pool:
 
 
 def read_pool(inputs: Sequence[str], sample: int, seed: int, known: Sequence[Document] = (), progress: bool = True) -> Pool:
-    """Read a sample of at most ``sample`` documents, each with the same chance (Vitter 1985, "Random sampling with a reservoir").
+    """Read a sample of at most ``sample`` documents, each with the same chance.
 
     Only documents that are drawn are read, so that an archive of millions costs little more than passing through it. What
     reprints one of ``known`` is left out too.
@@ -52,8 +53,7 @@ def read_pool(inputs: Sequence[str], sample: int, seed: int, known: Sequence[Doc
             items: list[Item] = []
             for item in part.items:
                 found += 1
-                slot = rng.randrange(found) if found > sample else found - 1
-                if slot < sample:
+                if (slot := draw(rng, found, sample)) is not None:
                     slots.append(slot)
                     items.append(item)
             stated, prepared = prepare(Part(Key(0, 0), items))

@@ -39,14 +39,21 @@ def raw_rows(source: str, problems: list[str]) -> Iterator[RawRow]:
 
 
 def reservoir(rows: Iterable[RawRow], at_most: int, seed: int) -> tuple[list[RawRow], int]:
-    """So many of the rows at random, or all, and how many there are; no more are held at a time (Vitter's algorithm R)."""
+    """So many of the rows at random, or all, and how many there are; no more are held at a time."""
     rng, kept, seen = random.Random(seed), [], 0
     for seen, row in enumerate(rows, 1):
-        if seen <= at_most:
-            kept.append(row)
-        elif (place := rng.randrange(seen)) < at_most:
-            kept[place] = row
+        if (slot := draw(rng, seen, at_most)) is not None:
+            kept[slot : slot + 1] = [row]
     return kept, seen
+
+
+def draw(rng: random.Random, seen: int, at_most: int) -> int | None:
+    """The slot that the ``seen``-th of some items takes in a sample of ``at_most``, or None; each item has the same chance.
+
+    Vitter 1985, "Random sampling with a reservoir".
+    """
+    slot = rng.randrange(seen) if seen > at_most else seen - 1
+    return slot if slot < at_most else None
 
 
 def _file(path: Path, problems: list[str]) -> Iterator[RawRow]:
