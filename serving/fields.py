@@ -21,6 +21,7 @@ NAMES = {
     "id": ("id", "_id", "doc_id", "docid", "编号", "編號", "序号", "序號", "uid", "uuid"),
 }
 ESCAPES = 4  # a document may be so many times as long while it is quoted or escaped in its file
+_WRAPPED = {"$oid", "$date", "$numberLong"}  # what mongoexport puts around a value: {"_id": {"$oid": "65…"}}
 _BETWEEN = "\v"  # of a row's cells that are decoded together; no byte of a two-byte character
 _TELLING = 4096  # bytes of a text that tell its encoding
 
@@ -96,8 +97,13 @@ def from_columns(row: Mapping[str, Any], where: str) -> Item:
 
 
 def string(value: Any) -> str:
-    """An id or title as text that can be written: half a surrogate pair, which JSON can hold, becomes a question mark."""
-    return "" if value is None else str(value).encode("utf-8", "replace").decode()
+    """An id, title or date as text that can be written: half a surrogate pair, which JSON can hold, becomes a question mark.
+
+    None and NaN, which pandas and polars write for what is missing, become nothing.
+    """
+    while isinstance(value, dict) and len(value) == 1 and value.keys() <= _WRAPPED:
+        (value,) = value.values()
+    return "" if value is None or value != value else str(value).encode("utf-8", "replace").decode()
 
 
 def _decoded(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -62,14 +62,14 @@ def read_stream(name: str, stream: IO[bytes], where: str, depth: int, names: Fie
 
 
 def read_member(member: Member, prefix: str, depth: int, names: Fields) -> Iterator[Item]:
-    """Documents of a member, named with ``prefix``; none of a hidden one."""
+    """Documents of a member, named with ``prefix``; none of a hidden one or of what is no document, whatever is wrong with it."""
     where = prefix + member.name
-    if any(map(is_hidden, member.name.split("/"))) and not member.error:
+    if any(is_hidden(name) for name in member.name.split("/") if name not in (".", "..")):  # .. leads out, which is an error
         return
-    if member.error or member.open is None:
-        yield Item(where, error=member.error, member=where)
-    elif not is_read(member.name):
+    if not is_read(member.name):
         yield unread(where)
+    elif member.error or member.open is None:
+        yield Item(where, error=member.error, member=where)
     else:
         yield from read_within(where, member.open, depth, names)
 

@@ -26,6 +26,8 @@ _COLUMNS = {
     ("jsonl", "topic"): dict.fromkeys(TOPICS.names, "VARCHAR"),
     ("csv", "topic"): dict.fromkeys(TOPICS.names, "VARCHAR"),
 }
+# Without the ' that a CSV has before what a spreadsheet would run as a formula.
+_AS_FOUND = r"regexp_replace(COLUMNS(*), '^''(''*[-=+@\t\r\n])', '\1')"
 _ERROR = dict.fromkeys(("input", "member", "id", "reason"), "VARCHAR")
 _PATH = "hive_partitioning = false"  # else a folder called date=2025 would set the column date of all rows within
 _TOPIC = "STRUCT(id VARCHAR, name VARCHAR, score DOUBLE, evidence VARCHAR[])[]"
@@ -140,7 +142,7 @@ def _source(kind: str, rows: str, files: Sequence[str]) -> str:
         form = f"format = 'newline_delimited', maximum_object_size = {_OBJECT_BYTES}"
         return f"read_json({place}, {form}, {_PATH},\n  columns = {columns})"
     form = f"header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', max_line_size = {_OBJECT_BYTES}"
-    return f"read_csv({place}, {form}, {_PATH},\n  columns = {columns})"
+    return f"(SELECT {_AS_FOUND} FROM\n  read_csv({place}, {form}, {_PATH},\n  columns = {columns}))"
 
 
 def _errors(run: Run) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ TOPICS = pa.schema([
     ("evidence", pa.string()), ("evidence_offset", pa.int32()), ("evidence_length", pa.int32()), ("model", pa.string()),
 ])
 SCHEMAS = {"document": DOCUMENTS, "topic": TOPICS}
+# Excel takes a cell that begins like this for a formula (OWASP, "CSV Injection"; so does page/tables.js), and gets a ' in front
+# of it. So does what has one, so that the report, which takes one away, shows each as it was.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 Rows = Sequence[dict[str, Any]]
 
 
@@ -73,14 +77,21 @@ def write_jsonl(path: Path, rows: Rows, schema: pa.Schema | None = None) -> None
 
 
 def write_csv(path: Path, rows: Rows, schema: pa.Schema) -> None:
-    """With a BOM for Excel. Topics of a document are joined by |, as are their scores and the first evidence of each."""
+    """With a BOM for Excel. Topics of a document are joined by |, as are their scores and the first evidence of each.
+
+    A ' is put before what a spreadsheet would run as a formula.
+    """
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         flat = schema is TOPICS
         found = ["topics", "scores", "evidence", "summary", "warnings", "model"]
         names = TOPICS.names if flat else [*DOCUMENTS.names[: len(_ORIGIN)], *found]
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(rows if flat else map(_flat, rows))
+        writer.writerows(map(_harmless, rows if flat else map(_flat, rows)))
+
+
+def _harmless(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell for name, cell in row.items()}
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

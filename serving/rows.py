@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import IO, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.delimited import read_csv
@@ -69,9 +72,35 @@ def read_parquet(file: IO[bytes], where: str, names: Fields) -> Iterator[Item]:
         columns = names.find(table.schema_arrow.names, where)
         number = 0
         for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns.values())):
-            for row in batch.to_pylist():
+            for row in _rows(batch):
                 number += 1
                 yield from_columns({name: row[column] for name, column in columns.items()}, f"{where}:{number}")
+
+
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        return batch.to_pylist()
+    except Exception:  # a cell that Python can't hold must not lose the others: read each by itself
+        return [dict(zip(batch.schema.names, map(_cell, cells))) for cells in zip(*batch.columns)]
+
+
+def _cell(cell: pa.Scalar) -> Any:
+    """What a cell holds: bytes where its text is not UTF-8, None where it is a date beyond the calendar or the like."""
+    with contextlib.suppress(Exception):  # which depends on the type, and on whether pandas is there
+        return cell.as_py()
+    if isinstance(cell, pa.DictionaryScalar):
+        cell = cell.value
+    if isinstance(cell, pa.BinaryScalar):  # or a subclass, such as that of strings
+        return cell.as_buffer().to_pybytes()
+    return _moment(cell) if isinstance(cell, pa.TimestampScalar) else None
+
+
+def _moment(cell: pa.TimestampScalar) -> datetime | None:
+    """A time to the microsecond; in UTC where its zone is one that Python does not know (China Standard Time, of Windows)."""
+    for zone in dict.fromkeys([cell.type.tz, cell.type.tz and "UTC"]):
+        with contextlib.suppress(Exception):  # unsafe: cuts off nanoseconds, but of other units would let numbers overflow
+            return cell.cast(pa.timestamp("us", zone), safe=cell.type.unit != "ns").as_py()
+    return None
 
 
 def _item(row: Any, where: str, names: Fields) -> Item:

@@ -9,6 +9,8 @@ import io
 import json
 import lzma
 import os
+import subprocess
+import sys
 import tarfile
 import time
 import zipfile
@@ -23,9 +25,11 @@ from backports import zstd
 
 from serving import archive
 from serving.archive import InputError, Item
+from serving.errors import ReadingError
 from serving.reading import read
 from serving.rows import Fields
 from serving.settings import get_settings
+from tests.conftest import ROOT
 from tests.hostile import raw_zip, tarred, zipped
 
 TEXTS = {"新闻/甲.txt": "医院开展基因筛查。", "新闻/乙.md": "# 标题\n正文一句。", "丙.html": "<p>网页正文。</p>"}
@@ -163,6 +167,51 @@ def test_tar_with_names_in_gb18030_and_other_members(tmp_path: Path) -> None:
         file.addfile(link)
     first, picture, last = archive.documents(path)
     assert first == Item("新闻/甲.txt", "正文。".encode()) and picture.ignored and "link" in last.error
+
+
+LINKS = ("夹/链.txt", ".git/HEAD", ".隐.txt", "夹/图.png", "最新")
+
+
+def links_in(path: Path) -> Path:
+    """An archive of links, to be made of its suffix, and a document."""
+    if path.suffix == ".tar":
+        with tarfile.open(path, "w") as file:
+            for name in LINKS:
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = tarfile.SYMTYPE, "好.txt"
+                file.addfile(info)
+            info = tarfile.TarInfo("好.txt")
+            info.size = 3
+            file.addfile(info, io.BytesIO(b"one"))
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for name in LINKS:
+                info = zipfile.ZipInfo(name)
+                info.external_attr = 0o120777 << 16
+                file.writestr(info, "好.txt")
+            file.writestr("好.txt", "one")
+    else:
+        link = path.parent / "link"
+        link.symlink_to(__file__)
+        with py7zr.SevenZipFile(path, "w") as file:
+            for name in LINKS:
+                file.write(link, name)
+            file.writestr("one", "好.txt")
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.zip", "a.7z"])
+def test_links_are_errors_only_where_a_document_would_be(tmp_path: Path, name: str) -> None:
+    found = {item.id: item for item in archive.documents(links_in(tmp_path / name))}
+    assert list(found) == ["夹/链.txt", "夹/图.png", "最新", "好.txt"]
+    assert "link" in found["夹/链.txt"].error and found["好.txt"] == Item("好.txt", b"one")
+    assert found["夹/图.png"].ignored and found["最新"].ignored
+
+
+def test_hidden_members_are_passed_over_whatever_is_wrong_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(raw_zip([(b".git/a.txt", b"x"), (b"__MACOSX/b.txt", b"x"), (b"../c.txt", b"x"), (b"d.txt", b"x")], flags=1))
+    assert [(item.id, bool(item.error)) for item in archive.documents(path)] == [("../c.txt", True), ("d.txt", True)]
 
 
 def test_tar_member_too_large(tmp_path: Path, small_limit: int) -> None:
@@ -496,11 +545,89 @@ def test_csv_whose_quotation_is_never_closed(tmp_path: Path, end: str) -> None:
     assert [item.content for item in archive.documents(path)] == ["one", 'tw"o']
 
 
-def test_parquet_with_a_date_beyond_the_calendar(tmp_path: Path) -> None:
+ROWS, ODD = 200, 150  # of a Parquet file, and which of them has an odd cell
+
+
+def with_odd_cell(path: Path, name: str, usual: object, odd: object, kind: pa.DataType) -> list[Item]:
+    """The items of a Parquet file that has one odd cell: all its rows are there."""
+    column = pa.array([usual] * ODD + [odd] + [usual] * (ROWS - ODD - 1), pa.binary() if kind == pa.string() else kind)
+    if kind == pa.string():  # pyarrow would not make one of what is not UTF-8; other writers do
+        column = pa.Array.from_buffers(kind, ROWS, column.buffers())
+    texts = {} if name == "text" else {"text": [f"第{i}句。" for i in range(ROWS)]}
+    pq.write_table(pa.table({**texts, name: column}), path)
+    found = list(archive.documents(path))
+    assert [item.member for item in found] == [f"{path.name}:{i}" for i in range(1, ROWS + 1)]
+    assert not [item for item in found if item.error]
+    assert name == "text" or [item.content for item in found] == texts["text"]
+    return found
+
+
+MIDNIGHT = 1_740_787_200  # seconds to 2025-03-01 in UTC
+
+
+@pytest.mark.parametrize("kind, usual, odd, shown", [
+    (pa.timestamp("us"), MIDNIGHT * 10**6, 9 * 10**17, "2025-03-01 00:00:00"),
+    (pa.timestamp("us", "Asia/Shanghai"), MIDNIGHT * 10**6 + 5, 2**62, "2025-03-01 08:00:00.000005+08:00"),
+    (pa.timestamp("ms"), MIDNIGHT * 1000, 2**60, "2025-03-01 00:00:00"), (pa.date32(), 20148, 2**30, "2025-03-01"),
+])
+def test_a_date_beyond_the_calendar_costs_no_other_cell(
+    tmp_path: Path, kind: pa.DataType, usual: int, odd: int, shown: str
+) -> None:
+    dates = [item.date for item in with_odd_cell(tmp_path / "a.parquet", "date", usual, odd, kind)]
+    assert dates.pop(ODD) == "" and set(dates) == {shown}
+
+
+def test_times_in_a_zone_of_windows(tmp_path: Path) -> None:
+    kind = pa.timestamp("us", "China Standard Time")
+    dates = [item.date for item in with_odd_cell(tmp_path / "a.parquet", "date", MIDNIGHT * 10**6, 9 * 10**17, kind)]
+    assert dates.pop(ODD) == "" and set(dates) == {"2025-03-01 00:00:00+00:00"}
+
+
+def test_times_to_the_nanosecond_need_no_pandas(tmp_path: Path) -> None:
+    kind, usual = pa.timestamp("ns", "Asia/Shanghai"), MIDNIGHT * 10**9
+    with_odd_cell(tmp_path / "a.parquet", "date", usual, usual + 123_456_789, kind)
+    (tmp_path / "pandas.py").write_text("raise ImportError")
+    code = "import sys; from serving import archive; print(*(item.date for item in archive.documents(sys.argv[1])), sep='\\n')"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.parquet"], env=env, capture_output=True, text=True)
+    dates = done.stdout.splitlines()
+    assert dates.pop(ODD) == "2025-03-01 08:00:00.123456+08:00" and dates == ["2025-03-01 08:00:00+08:00"] * (ROWS - 1)
+
+
+def test_parquet_text_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"text": ["正文。"], "date": pa.array([2**60], pa.timestamp("ms"))}), path)
-    with pytest.raises(InputError, match="damaged"):
-        list(archive.documents(path))
+    titles = [item.title for item in with_odd_cell(path, "title", "题".encode(), "北京市印发通知".encode("gb18030"), pa.string())]
+    assert titles.pop(ODD) == "北京市印发通知" and set(titles) == {"题"}
+    assert len({item.id for item in with_odd_cell(path, "id", b"", b"\xff\x00", pa.string())}) == ROWS
+    text = "学校开学，孩子们回到教室。"
+    found = with_odd_cell(path, "text", text.encode(), text.encode("gb18030"), pa.string())
+    assert {read(item.content).text for item in found} == {text}
+    found = with_odd_cell(path, "text", text.encode(), b"\xff\x81\x80" * 9, pa.string())
+    with pytest.raises(ReadingError):
+        read(found[ODD].content)
+
+
+def test_nan_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": NaN, "title": NaN, "date": NaN, "text": "one"}\n{"id": NaN, "text": NaN}\n')
+    first, second = archive.documents(path)
+    assert first == Item("a.jsonl:1", "one") and second.id == "a.jsonl:2" and "no 'text'" in second.error
+    nan = pa.array([float("nan"), 7.5])
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["one", "two"], "id": nan, "title": nan, "date": nan.cast("float32")}), path)
+    assert list(archive.documents(path)) == [Item("a.parquet:1", "one"), Item("7.5", "two", "7.5", "7.5")]
+
+
+def test_jsonl_of_mongoexport(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"_id": {"$oid": "65ab"}, "text": "one", "date": {"$date": "2025-03-01T00:00:00Z"}}\n'
+        '{"_id": {"$oid": "65ac"}, "text": "two", "date": {"$date": {"$numberLong": "1740787200000"}}}\n'
+        '{"_id": {"$oid": "65ad"}}\n'
+    )
+    first, second, third = archive.documents(path)
+    assert first == Item("65ab", "one", date="2025-03-01T00:00:00Z") and third.id == "65ad" and third.error
+    assert second == Item("65ac", "two", date="1740787200000")
 
 
 def test_7z(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

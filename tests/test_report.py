@@ -20,6 +20,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from serving.plots import ticks
 from serving.render import PAGE, Texts, cut
 from serving.report import main
+from serving.report_tables import open_archive
 from serving.results import SCHEMAS, WRITERS, topic_rows
 
 NAMES = {"screening": "基因筛查", "finance": "投融资", "tcm": "中医药"}
@@ -174,6 +175,17 @@ def test_a_query_prints_csv(tmp_path: Path) -> None:
     for query, said in (("SELECT nothing", "the query can't be run"), ("", "the query is empty")):
         wrong = CliRunner().invoke(main, [str(folder), "--query", query])
         assert wrong.exit_code == 2 and said in wrong.output
+
+
+@pytest.mark.parametrize(("kind", "each"), KINDS)
+def test_what_a_spreadsheet_would_run_is_shown_as_it_was(tmp_path: Path, kind: str, each: str) -> None:
+    ids = ["-1", "=x", "@y", "+\n", "\tz", "'-1", "''=x", "'q", "it's"]
+    rows = [document(id, {"tcm": 0.9}, duplicate_of=ids[0] if n else None) for n, id in enumerate(ids)]
+    folder = scored(tmp_path / "scored", [{**row, "title": row["id"]} for row in rows], kind, each)
+    query = "SELECT id, title, length, evidence[1] AS quoted, duplicate_of FROM topics ORDER BY length"
+    with open_archive([str(folder)]) as archive:
+        found = {row[0]: row[1:] for row in archive.connection.execute(query).fetchall()}
+    assert found == {id: (id, 100, f"{id}的tcm证据。", ids[0] if n else None) for n, id in enumerate(ids)}
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -64,6 +64,27 @@ def test_csv_opens_in_a_spreadsheet(tmp_path: Path) -> None:
     assert [item["id"] for item in found] == ["甲", "乙", "丙"] and found[2]["topics"] == ""
 
 
+FORMULAS = ["=HYPERLINK(1)", "@SUM(1)", "-5℃的夜里", "+3%", "\t=1", "'=1", "''+1"]
+
+
+def test_csv_runs_no_formulas(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    evidence = {"text": "-5℃。", "offset": 0, "length": 4, "score": 0.9}
+    topics = [{"id": "tcm", "name": "=中医药", "score": 0.8, "evidence": [evidence]}]
+    rows = [
+        {**ROWS[0], "id": text, "title": text, "topics": topics, "summary": {"text": text, "sentences": []}}
+        for text in [*FORMULAS, "'十四五'规划", "3-5", "'"]
+    ]
+    for write, schema in ((rows, DOCUMENTS), (list(topic_rows(rows)), TOPICS)):
+        WRITERS["csv"](path, write, schema)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            found = list(csv.DictReader(file))
+        for name in ("id", "title", *(["summary"] if schema is DOCUMENTS else [])):
+            assert [row[name] for row in found] == [*(f"'{text}" for text in FORMULAS), "'十四五'规划", "3-5", "'"]
+        assert found[0]["evidence"] == "'-5℃。" and found[0]["length"] == "5"
+    assert found[0]["topic_name"] == "'=中医药"
+
+
 def test_a_row_for_each_topic(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     WRITERS["parquet"](path, list(topic_rows(ROWS)), TOPICS)
