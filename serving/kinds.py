@@ -14,6 +14,7 @@ _CONVERT = {
     **dict.fromkeys((".doc", ".wps", ".rtf", ".odt"), "save it as DOCX or PDF"),
     **dict.fromkeys((".xls", ".xlsx", ".et", ".ods"), "save it as CSV"),
     **dict.fromkeys((".ppt", ".pptx", ".epub", ".caj", ".ofd"), "save it as PDF"),
+    **dict.fromkeys((".mht", ".mhtml"), "save it as HTML"),
     **dict.fromkeys((".rar", ".lzh", ".iso"), "unpack it, or pack it as zip"),
 }
 

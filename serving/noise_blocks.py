@@ -11,7 +11,7 @@ LINK_OPEN, LINK_CLOSE = "\ue000", "\ue001"  # private marks that visible.py and 
 LINK = re.compile(f"{LINK_OPEN}[^{LINK_OPEN}{LINK_CLOSE}]*{LINK_CLOSE}")
 _PROSE_LENGTH = 40
 _NUMBER = re.compile(r"\w{1,20}[〔\[［(（]\d{4}[〕\]］)）]\s?(?:第\s?)?\d{1,5}\s?号")  # of an official document
-_LINK_LIST = 3  # so many lines in a row that are nothing but a link each are a list of links
+LINK_LIST = 3  # so many lines in a row that are nothing but a link each are a list of links
 
 
 def unmarked(line: str) -> str:
@@ -78,7 +78,7 @@ def without_link_lists(lines: list[str], removed: Counter[str]) -> list[str]:
         if LINK.search(line) and not re.sub(r"\W", "", LINK.sub("", line)) and not rules.PROSE_END.search(unmarked(line)[-8:]):
             run.append(line)
             continue
-        if len(run) >= _LINK_LIST:
+        if len(run) >= LINK_LIST:
             removed["links"] += len(run)
         else:
             kept.extend(run)

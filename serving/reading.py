@@ -20,6 +20,7 @@ from serving.conversion import convert
 from serving.document import Document
 from serving.errors import ReadingError
 from serving.markup import Extracted
+from serving.noise_blocks import LINK_LIST
 from serving.phonetics import remove_readings
 
 __all__ = ["FILES", "FORMATS", "SUFFIXES", "ReadingError", "is_misdecoded", "kind_of", "read", "without_surrogates"]
@@ -32,6 +33,10 @@ _MARKDOWN = re.compile(
 _ENTITY = re.compile(r"&(?:#\d{2,6}|#[xX][0-9a-fA-F]{2,6}|[a-zA-Z]{2,8}\d?);")
 _ESCAPED_TAG = re.compile(r"&lt;/?(?:p|br|div|span|strong)\b[^&]{0,200}&gt;", re.IGNORECASE)
 _WORD = re.compile(r"\w")
+# Of a page, whose styles part what stands together here: 来源：某日报时间：2024-05-11
+_NEXT_LABEL = re.compile(
+    r"(?:(?:发布|更新)?(?:时间|日期)|(?:责任)?编辑|责编|作者|记者|浏览|点击|阅读|字号)\w{0,2}[:：].*|(?:19|20)\d\d[-/.年]\d.*"
+)
 _OLE = b"\xd0\xcf\x11\xe0"
 
 
@@ -51,7 +56,9 @@ FILES: dict[str, Callable[[bytes], Extracted]] = {
 }
 # The format of a document by the end of its name. What is text tells its own format better than its name does.
 SUFFIXES: dict[str, str] = {
-    **dict.fromkeys((".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xhtml"), "auto"),
+    **dict.fromkeys((".txt", ".text", ".md", ".markdown"), "auto"),
+    # Pages are called by the program that made them, too.
+    **dict.fromkeys((".html", ".htm", ".xhtml", ".shtml", ".shtm", ".asp", ".aspx", ".jsp", ".php"), "auto"),
     ".pdf": "pdf", ".docx": "docx", ".eml": "eml",
 }
 
@@ -99,18 +106,29 @@ def _document(extracted: Extracted, meta: dict[str, str], title: str, id: str) -
     removed["readings"] += readings
     stated = without_invisible(title or meta.get("title", "") or extracted.title)
     lines = _split_lines(body)
-    cleaned = noise.clean(lines, _one_line(remove_readings(stated)[0]))
+    known = _one_line(remove_readings(stated)[0])
+    cleaned = noise.clean(lines, known)
+    if not any(map(_WORD.search, cleaned.lines)) and cleaned.removed["links"] >= LINK_LIST and not extracted.is_page:
+        # The links of a digest are its text; those of a page without an article are the site's navigation.
+        lines = [noise.unmarked(line) for line in lines]
+        cleaned = noise.clean(lines, known)
     removed.update(cleaned.removed)
+    byline = noise.clean(list(map(_one_line, extracted.byline)), known)
     text = "\n".join(cleaned.lines)
     if not _WORD.search(text):
         without = " once navigation and mark-up are removed" if any(removed.values()) else ""
         raise ReadingError(f"the document has no text{without}")
+    stated_source = byline.source or cleaned.source
+    if extracted.is_page:
+        stated_source = _NEXT_LABEL.sub("", stated_source)
+    dates = (meta.get("date", ""), extracted.date, byline.date, cleaned.date, extracted.guessed_date)
+    sources = (meta.get("source", ""), extracted.source, stated_source, extracted.guessed_source)
     tags = meta.get("tags", "") or meta.get("keywords", "") or extracted.tags
     warnings = Counter({f"{name}_removed": count for name, count in removed.items()}) + extracted.noted
     return Document(
         text=text, title=_shown(_one_line(cleaned.title)), id=id,
-        date=noise.normal_date(meta.get("date", "")) or noise.normal_date(extracted.date) or cleaned.date,
-        source=_shown(meta.get("source", "") or extracted.source or cleaned.source),
+        date=next(filter(None, map(noise.normal_date, dates)), ""),
+        source=_shown(next(filter(None, sources), "")),
         category=_shown(meta.get("categories", "") or meta.get("category", "") or extracted.category),
         tags=tuple(tag for tag in re.split(r"[,，、;；\s]+", _shown(tags)) if tag),
         warnings=tuple(f"{name}: {count}" for name, count in sorted(warnings.items())),

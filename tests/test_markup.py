@@ -119,6 +119,90 @@ def test_what_a_page_states_of_itself() -> None:
     assert (document.title, document.tags) == ("全市启动免费筛查", ("基因筛查", "妇幼"))
 
 
+HEADLINE = "某市启动新生儿基因筛查"
+BYLINE = "<div class='info'>发布时间：2019年5月6日 来源：某日报</div>"
+TEASERS = "<ul>" + "".join(f"<li><a href='/{i}'>别处的第{i}条新闻</a><span>2023-01-1{i}</span></li>" for i in range(5)) + "</ul>"
+LOGO = "<h1 class='logo'><a href='/'>健康时报网</a></h1>"
+
+
+def page(head: str = "", above: str = "", below: str = "", title: str = HEADLINE) -> str:
+    paragraphs = "".join(f"<p>{text}</p>" for text in ARTICLE)
+    return (
+        f"<!DOCTYPE html><html><head><title>{title}</title>{head}</head><body>{above}<div>{paragraphs}</div>{below}</body></html>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "below"),
+    [
+        ("", TEASERS),
+        ("", "<div><a href='/x'>别处的新闻</a><time datetime='2023-01-11'>昨天</time></div>"),
+        ("", "<p>2003年非典后，全国建立了疾病预防控制体系，各地的实验室陆续建成投用。</p>"),
+        ("<meta name='lastmodified' content='2022-03-04'>", ""),
+        ("<meta property='og:site_name' content='健康时报网'>", ""),
+        ("<link rel='canonical' href='https://www.example.cn/2021/03/04/1.html'>", ""),
+    ],
+)
+@pytest.mark.parametrize("byline", [BYLINE, f"<header>{BYLINE}</header>", "<p>2019-05-06</p><p>张三</p><p>来源：某日报</p>"])
+def test_the_byline_of_a_page_comes_before_what_is_guessed(head: str, byline: str, below: str) -> None:
+    document = read(page(head, f"<h1>{HEADLINE}</h1>{byline}", below))
+    assert (document.title, document.date, document.source) == (HEADLINE, "2019-05-06", "某日报")
+    assert document.text.split("\n")[:3] == list(ARTICLE)
+
+
+def test_what_stands_together_in_a_byline_is_parted() -> None:
+    byline = "<header><span>来源：某日报</span><span>时间：2019-05-06</span><span>浏览：12次</span></header>"
+    document = read(page(above=f"<h1>{HEADLINE}</h1>{byline}"))
+    assert (document.date, document.source) == ("2019-05-06", "某日报")
+
+
+@pytest.mark.parametrize("above", [f"<h1>{HEADLINE}</h1>{BYLINE}", ""])
+def test_a_stated_date_of_publication_comes_first(above: str) -> None:
+    head = "<meta property='article:published_time' content='2018-02-03T08:00:00+08:00'>"
+    assert read(page(head, above)).date == "2018-02-03"
+
+
+def test_what_is_guessed_stands_in_for_a_byline() -> None:
+    head = "<meta property='og:site_name' content='健康时报网'><meta name='lastmodified' content='2022-03-04'>"
+    document = read(page(head))
+    assert (document.date, document.source) == ("2022-03-04", "健康时报网")
+
+
+@pytest.mark.parametrize(
+    "below", ["<p>2003年非典后，全国建立了疾病预防控制体系。</p>", "<div>Copyright © 2008-2025 某网 版权所有</div>"]
+)
+def test_no_date_is_made_up_from_a_year(below: str) -> None:
+    assert read(page(below=below)).date == ""
+
+
+@pytest.mark.parametrize(
+    ("title", "above"),
+    [
+        (f"{HEADLINE}_健康时报网", LOGO),
+        (f"{HEADLINE}_健康时报网", LOGO.replace("/'", "https://www.example.cn/index.shtml'")),
+        (f"{HEADLINE}_健康时报网", f"{LOGO}<h1>{HEADLINE}</h1>"),
+        (f"{HEADLINE}_健康时报网", f"<h1>健康时报网</h1><h1>{HEADLINE}</h1>"),
+        (f"{HEADLINE}_健康时报网", f"<h1><a href='/a/1.html'>{HEADLINE}</a></h1>"),
+        (f"{HEADLINE}_新闻_健康时报网", "<h1>新闻</h1>"),
+        (f"健康时报网 | {HEADLINE}", LOGO),
+        (f"健康时报网 | {HEADLINE}", f"{LOGO}<h1>{HEADLINE}</h1>"),
+        (f"健康时报网 - {HEADLINE}", ""),
+        (f"某市卫健委-通知公告-{HEADLINE}", f"<h1>{HEADLINE}</h1>"),
+    ],
+)
+def test_a_site_is_not_the_title_of_its_page(title: str, above: str) -> None:
+    assert read(page(above=above, title=title)).title == HEADLINE
+
+
+def test_open_graph_names_the_headline_where_a_heading_names_the_site() -> None:
+    head = f"<meta property='og:title' content='{HEADLINE}'>"
+    assert read(page(head, "<h1>健康时报网</h1>", title="筛查_健康时报网")).title == HEADLINE
+
+
+def test_a_headline_that_ends_like_a_site_is_the_title() -> None:
+    assert read(page(title="我市建成妇幼健康服务网_某省卫生健康委员会")).title == "我市建成妇幼健康服务网"
+
+
 def test_short_lines_lists_and_tables_inside_a_page_stay() -> None:
     inner = (
         f"<p>{FIRST}</p><h3>一、采血点</h3><ul><li>市一院</li><li>市二院</li></ul><table><tr><th>县区</th><th>人数</th></tr><tr><td>东区</td>"

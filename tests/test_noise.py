@@ -337,3 +337,34 @@ def test_a_line_that_can_only_be_noise_stays_noise(text: str) -> None:
 def test_a_line_under_a_title_is_its_byline() -> None:
     with pytest.raises(ReadingError, match="no text"):
         read("记者：某某某在市妇幼保健院采访，发自现场", title="市妇幼保健院启动筛查")
+
+
+NEWS = [f"国家药监局批准第{i}个基因检测试剂盒上市" for i in range(4)]
+DIGEST = "\n".join(f"- [{line}](http://news.example.cn/{i}.html)" for i, line in enumerate(NEWS))
+LINKS = "<ul>" + "".join(f"<li><a href='/a'>{line}</a></li>" for line in NEWS) + "</ul>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"---\ntitle: 本周要闻\n---\n{DIGEST}\n",
+        f"---\ntitle: 本周要闻\n---\n{DIGEST}\n\n来源：某某日报\n",
+        f"---\ntitle: 本周要闻\n---\n{LINKS}\n",
+    ],
+)
+def test_a_digest_that_is_nothing_but_links_is_read(text: str) -> None:
+    document = read(text)
+    assert (document.title, document.text.split("\n")) == ("本周要闻", NEWS)
+    assert not any("links" in warning for warning in document.warnings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<!DOCTYPE html><html><body>{LINKS}</body></html>",
+        "---\ntitle: 本周要闻\n---\n[原文](http://news.example.cn/1.html)\n",
+    ],
+)
+def test_links_of_a_page_without_an_article_are_no_digest(text: str) -> None:
+    with pytest.raises(ReadingError, match="no text once navigation and mark-up are removed"):
+        read(text)

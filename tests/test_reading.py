@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import ReadingError
+from serving.kinds import advice, is_document, is_read, suffix_of
 from serving.reading import FILES, FORMATS, SUFFIXES, read
 
 A = "市妇幼保健院三月起为全市孕妇提供免费的产前基因筛查，首批设立十二个采血点，覆盖全部县区。"
@@ -62,6 +63,16 @@ def test_what_is_not_read_says_what_to_do(data: bytes, advice: str) -> None:
 def test_every_suffix_has_a_format_that_is_read() -> None:
     assert set(SUFFIXES.values()) <= {"auto", *FORMATS, *FILES}
     assert SUFFIXES[".pdf"] == "pdf" and SUFFIXES[".md"] == "auto"
+
+
+@pytest.mark.parametrize("name", ["a.shtml", "a.shtm", "a.asp", "a.ASPX", "a.jsp", "a.php", "网页/a.shtml.gz"])
+def test_pages_that_a_server_makes_are_read(name: str) -> None:
+    assert is_document(name) and SUFFIXES[suffix_of(name)] == "auto"
+
+
+def test_a_web_archive_is_an_error_and_a_settings_file_is_not() -> None:
+    assert advice("a.mht") == advice("网页/a.MHTML") == "save it as HTML" and not is_read("a.mht")
+    assert not advice("package.json") and not is_read("package.json")
 
 
 @pytest.mark.parametrize(
