@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from functools import cache
-
 import numpy as np
 
 from serving.document import Document
 from serving.model import Model, Scores
 from serving.schema import Analysis, Evidence, Options, Sentence, Summary, SummarySentence, TopicResult
 from serving.settings import get_settings
-from serving.windows import normalise
+from serving.summary import choose_sentences, sentence_budget
 
 # Of the salience beside the evidence, in logits. With it the first sentence is more often one that readers marked, on the dev
 # part of two models 0.842 -> 0.857 and 0.815 -> 0.829; weights of 0.2 to 1.2 do about as well.
 _SALIENT = 0.4
-_SAME = 0.8  # share of the shorter sentence's bigrams from which two sentences say the same
 
 
 class UnknownTopicError(ValueError):
@@ -30,11 +25,6 @@ def check_options(options: Options, model: Model) -> None:
     for name in [*(options.topics or []), *([] if options.focus is None else [options.focus])]:
         if name not in known:
             raise UnknownTopicError(f"unknown topic '{name[:80]}'; this model knows: {', '.join(known)}")
-
-
-def sentence_budget(characters: int) -> int:
-    """Sentences of a summary for a text of so many characters: the rule by which readers mark key sentences."""
-    return 1 if characters < 200 else 2 if characters < 500 else 3 if characters < 1500 else 5
 
 
 def analyse(
@@ -102,14 +92,13 @@ def summarise(document: Document, scores: Scores, model: Model, options: Options
     """The best sentences that do not repeat one another, within the budget; fewer where fewer carry the document, unless
     the request states a length of its own, or a focus.
 
-    Maximal marginal relevance (Carbonell & Goldstein 1998): a sentence's value is its salience less its likeness to
-    those already chosen, times the redundancy weight that the model was tuned with.
+    ``summary.Rule`` says how, and the model's folder with which weights.
     """
     relevance = _relevance(scores, model, options)
     budget = options.max_sentences or sentence_budget(len(document.text))
     own_length = options.max_sentences or options.max_chars or options.focus is not None
-    floor = 0.0 if own_length else model.floor
-    chosen = choose_sentences(document.sentence_texts(), relevance, budget, model.redundancy, options.max_chars, floor)
+    rule = model.rule._replace(floor=0.0) if own_length else model.rule
+    chosen = choose_sentences(document.sentence_texts(), relevance, budget, rule, options.max_chars)
     if options.order == "document":
         chosen.sort()
     sentences = [SummarySentence(**_quote(document, i), rank_score=_round(relevance[i])) for i in chosen]
@@ -120,7 +109,7 @@ def rank_sentences(document: Document, scores: Scores, model: Model, options: Op
     """All sentences in document order. The summary of n sentences holds those of rank 1 to n, since it is chosen greedily."""
     relevance = _relevance(scores, model, options)
     most = get_settings().max_summary_sentences
-    chosen = choose_sentences(document.sentence_texts(), relevance, most, model.redundancy)
+    chosen = choose_sentences(document.sentence_texts(), relevance, most, model.rule._replace(floor=0.0))
     ranks = {index: rank for rank, index in enumerate(chosen, 1)}
     return [
         Sentence(offset=s.start, length=s.end - s.start, rank_score=_round(relevance[i]), rank=ranks.get(i))
@@ -135,51 +124,6 @@ def _relevance(scores: Scores, model: Model, options: Options) -> np.ndarray:
         return relevance
     about = scores.evidence[:, [topic.id for topic in model.topics].index(options.focus)]
     return np.sqrt(relevance * about)
-
-
-def choose_sentences(
-    sentences: Sequence[str], relevance: np.ndarray, budget: int, redundancy: float, max_chars: int | None = None,
-    floor: float = 0.0,
-) -> list[int]:
-    """Indices of the chosen sentences, the best first, those after it of at least ``floor`` relevance.
-
-    Never empty, even where ``max_chars`` is too small for one.
-    """
-    likeness, compared = [0.0] * len(sentences), [0] * len(sentences)  # to the first so many that were chosen
-    grams = cache(lambda i: _bigrams(sentences[i]))
-    chosen: list[int] = []
-    left = math.inf if max_chars is None else max_chars
-    order = sorted(range(len(sentences)), key=lambda i: (-relevance[i], i))
-    while order and len(chosen) < budget:
-        best, most, kept = -1, -math.inf, []
-        for place, i in enumerate(order):
-            if relevance[i] < most:  # nothing from here on can be worth more: few sentences are compared at all
-                kept += order[place:]
-                break
-            for other in chosen[compared[i] :]:
-                likeness[i] = max(likeness[i], _overlap(grams(i), grams(other)))
-            compared[i] = len(chosen)
-            if likeness[i] >= _SAME:
-                continue
-            kept.append(i)
-            value = relevance[i] - redundancy * likeness[i]
-            if (value, -i) > (most, -best):
-                best, most = i, value
-        if best < 0:
-            break
-        chosen.append(best)
-        left -= len(sentences[best]) + 1  # and the line end between two
-        order = [i for i in kept if i != best and len(sentences[i]) <= left and relevance[i] >= floor]
-    return chosen
-
-
-def _bigrams(text: str) -> set[str]:
-    bare = "".join(filter(str.isalnum, normalise(text)))
-    return {bare[i : i + 2] for i in range(len(bare) - 1)} or {bare or text}
-
-
-def _overlap(a: set[str], b: set[str]) -> float:
-    return len(a & b) / max(min(len(a), len(b)), 1)
 
 
 def _quote(document: Document, index: int) -> dict[str, str | int]:

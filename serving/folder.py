@@ -10,9 +10,10 @@ from typing import Any
 
 from serving.errors import ModelError
 from serving.features import FEATURES
+from serving.summary import Rule
 from serving.windows import WindowConfig
 
-FORMAT, READ = 5, (4, 5)  # written, and read: 4 knew no sentences in context
+FORMAT, READ = 6, (4, 5, 6)  # written, and read: 4 knew no sentences in context, 4 and 5 no summaries by expected overlap
 CONFIG, GRAPH, WEIGHTS, TOKENIZER, LEXICON = "config.json", "graph.xml", "model.safetensors", "tokenizer.json", "lexicon.npy"
 CONTEXT = "context.npz"
 
@@ -53,9 +54,12 @@ def _check_fields(config: dict[str, Any]) -> None:
     bias = [0.0] * len(topics) if lexicon is None else lexicon["bias"]
     if not len(topics) == len(sharpness) == len(calibration["offsets"]) == len(bias):
         raise ValueError("topics, sharpness, calibration offsets and lexicon differ in number")
-    weights = calibration["slope"], calibration["lexicon"], config["summary"]["redundancy"], config["summary"]["floor"]
+    rule = summary_rule(config)
+    weights = calibration["slope"], calibration["lexicon"], rule.redundancy, rule.floor
     for value in (*sharpness, *calibration["offsets"], *bias, *weights):
         _number(value)
+    if not (rule.sharpness is None or 0 < _number(rule.sharpness) <= 10):
+        raise ValueError("the sharpness of summaries must be above 0, and 10 at most")
     if not all(value > 0 for value in sharpness):
         raise ValueError("sharpness must be positive")
     if not all(isinstance(value, bool) for value in (config["single_label"], in_context(config))):
@@ -74,6 +78,11 @@ def _check_fields(config: dict[str, Any]) -> None:
 def in_context(config: dict[str, Any]) -> bool:
     """Whether the model sees a document's sentences in context (``serving/context.py``)."""
     return config["context"] if config["format"] > 4 else False
+
+
+def summary_rule(config: dict[str, Any]) -> Rule:
+    """How the model chooses the sentences of a summary."""
+    return Rule(**config["summary"])
 
 
 def _number(value: Any) -> float:

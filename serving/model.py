@@ -22,7 +22,7 @@ from serving.context import WIDTH, Context
 from serving.document import Document
 from serving.errors import ModelError
 from serving.features import sentence_features
-from serving.folder import CONFIG, CONTEXT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, in_context, read_config
+from serving.folder import CONFIG, CONTEXT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, in_context, read_config, summary_rule
 from serving.lexicon import Lexicon
 from serving.windows import TITLE, Tokens, Window, WindowConfig, collate, document_tokens, plan_batches, split_windows
 
@@ -72,8 +72,7 @@ class Model:
         self.config = config
         self.topics = [TopicInfo(t["id"], t["name"], t["description"], t["threshold"]) for t in config["topics"]]
         self.single_label: bool = config["single_label"]
-        self.redundancy: float = config["summary"]["redundancy"]
-        self.floor: float = config["summary"]["floor"]
+        self.rule = summary_rule(config)
         self.version = hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()[:7]
         self.name = f"{folder.resolve().name}@{self.version}"
         self.windows = WindowConfig(**config["windows"])

@@ -112,10 +112,13 @@ class Switch:
 
 
 def state(folder: Path) -> tuple[Any, ...]:
-    """What tells one content of a folder from another, without reading it: where it is, and its files' sizes and times."""
+    """What tells one content of a folder from another, without reading it: where it is, and its files' sizes and times.
+
+    Hidden ones don't count: a model that is being written lies there until it is whole.
+    """
     found: list[Any] = []
     with contextlib.suppress(OSError):
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        for entry in sorted((e for e in os.scandir(folder) if not e.name.startswith(".")), key=lambda entry: entry.name):
             status = entry.stat()
             found.append((entry.name, status.st_size, status.st_mtime_ns, status.st_ino))
     return os.path.realpath(folder), *found

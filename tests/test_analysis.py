@@ -8,20 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.analysis import UnknownTopicError, analyse, check_options, choose_sentences, sentence_budget
+from serving.analysis import UnknownTopicError, analyse, check_options
 from serving.document import Document
 from serving.model import Scores, TopicInfo
 from serving.schema import Options
+from serving.summary import Rule
 
 SENTENCES = ["医院开展基因筛查。", "孕妇可以免费检测𠮷。", "公司完成新一轮融资！", "天气晴朗。", "医院开展了基因筛查。"]
 TEXT = "\n".join(SENTENCES)
 SALIENCE = [0.9, 0.5, 0.7, 0.1, 0.89]
+PLAIN = Rule(0.0, 0.0)
 EVIDENCE = [[0.9, 0.1, 0.1], [0.85, 0.2, 0.1], [0.1, 0.6, 0.3], [0.0, 0.0, 0.1], [0.4, 0.1, 0.1]]
 
 
 def model(**changes: Any) -> Any:
     topics = [TopicInfo("a", "甲", "", 0.5), TopicInfo("b", "乙", "", 0.4), TopicInfo("c", "丙", "", 0.5)]
-    return SimpleNamespace(**{"topics": topics, "single_label": False, "redundancy": 0.0, "floor": 0.0, "name": "m@1", **changes})
+    return SimpleNamespace(**{"topics": topics, "single_label": False, "rule": PLAIN, "name": "m@1", **changes})
 
 
 def run(
@@ -31,7 +33,7 @@ def run(
     document = document or Document(TEXT, title="标题", id="x", warnings=("tags_removed: 1",))
     count = len(document.sentences)
     scores = Scores(np.float32(topics), np.float32((EVIDENCE * count)[:count]), np.float32((SALIENCE * count)[:count]))
-    return analyse(document, scores, model(single_label=single_label, floor=floor), Options(**options))
+    return analyse(document, scores, model(single_label=single_label, rule=Rule(0.0, floor)), Options(**options))
 
 
 def ids(**options: Any) -> list[str]:
@@ -107,13 +109,6 @@ def test_of_sentences_that_prove_a_topic_alike_the_salient_one_comes_first() -> 
     assert first([1.0, 1.0], [0.2, 0.3]) == (SENTENCES[1], 1.0)
 
 
-@pytest.mark.parametrize("characters, sentences", [
-    (1, 1), (199, 1), (200, 2), (499, 2), (500, 3), (1499, 3), (1500, 5), (10**6, 5),
-])
-def test_budget_by_length(characters: int, sentences: int) -> None:
-    assert sentence_budget(characters) == sentences
-
-
 @pytest.mark.parametrize("characters, sentences", [(150, 1), (300, 2), (1000, 3), (3000, 5)])
 def test_summary_keeps_the_budget(characters: int, sentences: int) -> None:
     han = [chr(0x4E00 + i) for i in range(4 * (characters // 6))]
@@ -154,50 +149,12 @@ def test_max_chars_counts_the_text_and_never_empties_it(max_chars: int, kept: li
     assert len(summary.text) <= max(max_chars, len(SENTENCES[0]))
 
 
-def test_max_chars_is_filled_exactly() -> None:
-    sentences = ["甲乙丙丁。", "戊己庚辛。"]
-    assert choose_sentences(sentences, np.array([0.9, 0.8]), 5, 0.0, max_chars=11) == [0, 1]  # 5 + line end + 5
-    assert choose_sentences(sentences, np.array([0.9, 0.8]), 5, 0.0, max_chars=10) == [0]
-
-
 @pytest.mark.parametrize(
     ("options", "count"), [({}, 2), ({"max_sentences": 3}, 3), ({"max_chars": 40}, 3), ({"focus": "a"}, 3)]
 )
 def test_the_models_floor_holds_unless_the_request_states_a_length_or_a_focus(options: dict, count: int) -> None:
     document = Document("\n".join(SENTENCES[:4]) + "\n" + "此后天气转晴，风力减弱。" * 50)
     assert len(run(document=document, floor=0.75, **options).summary.sentences) == count
-
-
-def test_a_floor_leaves_out_what_carries_little_but_never_everything() -> None:
-    sentences, relevance = ["甲说了一件事情。", "乙看见了它。", "丙走开。"], np.array([0.9, 0.3, 0.1])
-    assert choose_sentences(sentences, relevance, 3, 0.0, floor=0.2) == [0, 1]
-    assert choose_sentences(sentences, relevance, 3, 0.0, floor=0.95) == [0]
-
-
-def test_redundancy_prefers_what_is_new() -> None:
-    sentences = ["省医院开展基因筛查项目。", "市医院启动基因筛查工程。", "企业融资两亿元。"]
-    relevance = np.array([0.9, 0.8, 0.7])
-    assert choose_sentences(sentences, relevance, 2, 0.0) == [0, 1]
-    assert choose_sentences(sentences, relevance, 2, 0.8) == [0, 2]
-
-
-def test_work_grows_with_the_sentences_not_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten thousand sentences of which no second one qualifies."""
-    from serving import analysis
-
-    calls = 0
-    real = analysis._overlap
-
-    def counted(a: set[str], b: set[str]) -> float:
-        nonlocal calls
-        calls += 1
-        return real(a, b)
-
-    monkeypatch.setattr(analysis, "_overlap", counted)
-    relevance = np.linspace(0, 1, 10_000)
-    assert choose_sentences([f"第{i}句是各不相同的。" for i in range(10_000)], relevance, 20, 0.3, max_chars=5) == [9_999]
-    assert choose_sentences(["同样的一句话。"] * 10_000, relevance, 20, 0.3) == [9_999]
-    assert calls <= 20_000
 
 
 def test_parts_left_out() -> None:

@@ -8,12 +8,15 @@ from scipy.optimize import minimize
 
 from serving.calibration import sigmoid
 from serving.reading import read
+from serving.summary import Rule
 from training import calibrate
 from training.calibrate import choose_keys, choose_summary, choose_thresholds, fit_calibration, importance
 from training.data import Row
 from training.examples import Example
 from training.metrics import expected_calibration_error
 from training.passes import Prediction
+
+PLAIN = Rule(0.0, 0.0)
 
 
 def test_a_known_distortion_is_found() -> None:
@@ -109,14 +112,14 @@ def test_redundancy_is_chosen_where_repetition_hurts() -> None:
     repeated = example(text, [0, 2])
     logits = np.full((len(repeated.document.sentences), 1), -6.0)
     logits[:3, 0] = 3.0, 2.5, 1.5
-    assert len(choose_keys(repeated, logits[:, 0], 0.0)) == 2
-    weight, _ = choose_summary([repeated], [Prediction(np.zeros(0), logits)])
-    assert choose_keys(repeated, logits[:, 0], 0.0) == {0, 1}
-    assert choose_keys(repeated, logits[:, 0], weight) == {0, 2}
+    assert len(choose_keys(repeated, logits[:, 0], PLAIN)) == 2
+    rule = choose_summary([repeated], [Prediction(np.zeros(0), logits)])
+    assert choose_keys(repeated, logits[:, 0], PLAIN) == {0, 1}
+    assert choose_keys(repeated, logits[:, 0], rule) == {0, 2}
 
 
 def test_redundancy_has_a_default_without_marks() -> None:
-    assert choose_summary([example("甲。", [])], [Prediction(np.zeros(0), np.zeros((1, 1)))]) == (0.3, 0.0)
+    assert choose_summary([example("甲。", [])], [Prediction(np.zeros(0), np.zeros((1, 1)))]) == Rule(0.3, 0.0)
 
 
 def test_the_floor_is_chosen_where_fewer_sentences_carry_the_document() -> None:
@@ -124,9 +127,9 @@ def test_the_floor_is_chosen_where_fewer_sentences_carry_the_document() -> None:
     long = example(text, [0])
     logits = np.full((len(long.document.sentences), 1), -3.0)
     logits[0, 0] = 2.0
-    assert len(choose_keys(long, logits[:, 0], 0.0)) == 2  # the others are alike
-    redundancy, floor = choose_summary([long], [Prediction(np.zeros(0), logits)])
-    assert choose_keys(long, logits[:, 0], redundancy, floor) == {0}
+    assert len(choose_keys(long, logits[:, 0], PLAIN)) == 2  # the others are alike
+    rule = choose_summary([long], [Prediction(np.zeros(0), logits)])
+    assert choose_keys(long, logits[:, 0], rule) == {0}
 
 
 def test_the_floor_is_chosen_by_the_summaries_where_no_sentence_is_marked() -> None:
@@ -136,8 +139,19 @@ def test_the_floor_is_chosen_by_the_summaries_where_no_sentence_is_marked() -> N
     for summary, expected in (("医保基金支出下降三成", {0}), ("医保基金支出下降三成，财政承担五千万元", {0, 1})):
         row = Row(text, None, None, summary, "", "", "f:1")
         short = Example(document, [], np.zeros((1, 5), np.float32), None, None, row)
-        redundancy, floor = choose_summary([short], [Prediction(np.zeros(0), logits)])
-        assert choose_keys(short, logits[:, 0], redundancy, floor) == expected
+        rule = choose_summary([short], [Prediction(np.zeros(0), logits)])
+        assert choose_keys(short, logits[:, 0], rule) == expected
+
+
+def test_what_is_said_twice_is_summarised_where_readers_write_summaries() -> None:
+    text = "费用由财政承担五千万元。市医院今天宣布启动新生儿基因筛查项目。市医院启动的新生儿基因筛查项目覆盖全市。天气转晴。"
+    document = read(text)
+    logits = np.array([0.3, 0.2, 0.0, -3.0])[:, None]
+    row = Row(text, None, None, "市医院启动新生儿基因筛查项目", "", "", "f:1")
+    told = Example(document, [], np.zeros((1, 5), np.float32), None, None, row)
+    rule = choose_summary([told], [Prediction(np.zeros(0), logits)])
+    assert rule.sharpness is not None and choose_keys(told, logits[:, 0], rule) == {1}
+    assert choose_keys(told, logits[:, 0], PLAIN) == {0}
 
 
 def test_labels_drawn_evenly_are_fitted_to_an_archive_where_a_topic_is_rare() -> None:

@@ -19,6 +19,7 @@ from serving.errors import ModelError
 from serving.features import FEATURES
 from serving.folder import CONTEXT, sha256
 from serving.model import Model
+from serving.summary import Rule
 from training import context, export, full, ranking
 from training.data import Row, Topic
 from training.devices import make_accelerator
@@ -169,7 +170,7 @@ def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     folder = tmp_path_factory.mktemp("context") / "model"
     written = export.export(
         folder, network, tokenizer, model.windows, [Topic(i, i) for i in ids], [0.5, 0.5],
-        Calibration(1.0, 0.0, np.zeros(2)), None, (0.1, 0.2), False, "elsewhere", {},
+        Calibration(1.0, 0.0, np.zeros(2)), None, Rule(0.1, 0.2), False, "elsewhere", {},
     )
     export.put(written, folder)
     return folder, examples, predictions

@@ -42,8 +42,8 @@ def test_data_flows_one_way() -> None:
     order = [
         "errors", "cores", "settings", "document", "charset", "phonetics", "html_repair", "noise_rules", "noise_blocks",
         "markdown", "visible", "markup", "noise", "titles", "pages", "paragraphs", "pdf", "docx", "converter", "conversion",
-        "mail", "front_matter", "reading", "windows", "features", "lexicon", "context", "calibration", "folder", "model",
-        "schema", "analysis", "storage", "fields", "delimited",
+        "mail", "front_matter", "reading", "windows", "features", "lexicon", "context", "calibration", "summary", "folder",
+        "model", "schema", "analysis", "storage", "fields", "delimited",
         "rows", "compression", "containers", "kinds", "members", "archive", "parts", "results", "progress", "provenance",
         "signatures", "duplicates", "scoring", "worker_process", "workers", "ray_engine", "engines", "score", "report_sql",
         "report_tables", "report_figures", "plots", "render", "report_plots", "report", "logs", "metrics", "access", "keys",

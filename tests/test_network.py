@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BartConfig, BartModel, PreTrainedTokenizerFast
 
 from serving.features import FEATURES
 from serving.model import pool
@@ -144,6 +144,22 @@ def test_an_encoder_saved_in_part_is_refused(tiny_encoder: Path, tmp_path: Path)
     longer.save_pretrained(shutil.copytree(tiny_encoder, tmp_path / "longer"))
     with pytest.raises(ValueError, match="pieces, its weights only"):
         load_encoder(str(tmp_path / "longer"))
+
+
+def test_an_encoder_that_windows_cannot_be_built_for_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    endless = Path(shutil.copytree(tiny_encoder, tmp_path / "endless"))
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[CLS]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, **special).save_pretrained(endless)
+    with pytest.raises(ValueError, match=r"endless: its tokenizer has .* none that ends one \(sep_token or eos_token\)"):
+        load_encoder(str(endless))
+    tokenizer.save_pretrained(tmp_path / "bart")
+    BartModel(BartConfig(
+        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=64,
+    )).save_pretrained(tmp_path / "bart")
+    with pytest.raises(ValueError, match="an encoder-decoder .*; name an encoder alone"):
+        load_encoder(str(tmp_path / "bart"))
 
 
 def test_lower_layers_learn_more_slowly(tiny_encoder: Path) -> None:

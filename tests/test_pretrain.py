@@ -149,6 +149,12 @@ def test_what_cannot_work_is_said(arguments: tuple, said: str, text: Path, tiny_
     assert result.exit_code == 1 and said in result.output and "Traceback" not in result.output
 
 
+def test_a_model_is_not_written_over(text: Path, tiny_model: Path, tiny_encoder: Path) -> None:
+    given = ["--text", text, "--encoder", tiny_encoder, "--output", tiny_model, *SMALL]
+    result = CliRunner().invoke(pretrain.main, [str(a) for a in given])
+    assert result.exit_code == 1 and "holds a model" in result.output
+
+
 def test_too_little_text(tiny_encoder: Path, tmp_path: Path) -> None:
     file = tmp_path / "one.jsonl"
     file.write_text('{"text": "基因检测第一条。"}\n', "utf-8")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import make_rows, run_module
 
 from serving.model import Model
+from training import recalibrate
 from training.data import Topic, try_rows
 from training.examples import make_examples, readable
 from training.recalibrate import decisions_of, hear, out_of_fold
@@ -80,6 +82,13 @@ def test_no_row_is_judged_by_decisions_that_it_was_part_of(tiny_model: Path, tmp
     again = {one.row.where: one.scores for one in out_of_fold(held, now, False)}
     first = held.examples[0].row.where
     assert np.array_equal(again[first], shuffled[first]) and any(not np.array_equal(again[w], shuffled[w]) for w in again)
+
+
+def test_an_encoder_is_not_written_over(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Said before anything is read: there is neither a model nor are there rows."""
+    nothing = ["--model", str(tmp_path / "none"), "--data", str(tmp_path / "none.jsonl")]
+    result = CliRunner().invoke(recalibrate.main, [*nothing, "--output", str(tiny_encoder)])
+    assert result.exit_code == 1 and "holds something else than a model" in result.output
 
 
 @pytest.mark.parametrize(("rows", "says", "code"), [

@@ -150,6 +150,13 @@ def test_what_can_not_begin_says_why(tiny_encoder: Path, tmp_path: Path) -> None
     assert "no such file" in run(tiny_encoder, "--topics", topics, "--archive", tmp_path / "no", *rest[2:], code=1).output
     inside = ("--archive", tmp_path, "--output", tmp_path / "out")
     assert "lies inside the archive" in run(tiny_encoder, "--topics", topics, *inside, code=1).output
+    own = run(tiny_encoder, "--topics", topics, *rest[:2], "--output", tmp_path, code=1).output
+    assert "take the place of --topics" in own and "鲸鱼" in topics.read_text("utf-8")
+    (tmp_path / "out").mkdir()
+    begun = {"text": "甲。", "topics": ["whales"], "guess": []}
+    sheet = write(tmp_path / "out" / "label.jsonl", [{**begun, "topics": None}, begun])
+    assert "label.jsonl holds labels" in run(tiny_encoder, "--topics", topics, *rest, code=1).output
+    assert len(read_rows(str(sheet))) == 1
 
 
 def test_a_sample_of_a_long_archive(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,6 +51,29 @@ def test_suggested_documents(tiny_model: Path, tiny_encoder: Path, tmp_path: Pat
     assert "name it FILE.jsonl" in run(*rest, "--output", tmp_path / "next.json", code=2).output
     broken = write(tmp_path / "broken.jsonl", [{"text": 5, "topics": []}])
     assert "(1 problems)" in run(*rest, "--labelled", broken, "--output", output, code=2).output
+
+
+def test_labels_and_archives_are_not_written_over(tmp_path: Path) -> None:
+    """Said before anything is loaded: there is no model here."""
+    rest = ("--model", tmp_path / "none", "--archive", write(tmp_path / "a.jsonl", make_rows(3)), "--output")
+    sheet, row = tmp_path / "next.jsonl", {"text": "甲。", "topics": None, "guess": ["finance"]}
+    for rows in [row, {**row, "topics": []}], [{**row, "key_sentences": ["甲。"]}], make_rows(2):
+        before = write(sheet, rows).read_bytes()
+        assert "next.jsonl holds labels" in run(*rest, sheet, code=1).output
+        assert "holds labels" in run(*rest, sheet, "--labelled", sheet, code=1).output and sheet.read_bytes() == before
+    sheet.write_text(json.dumps(row) + "\n" + '{"text": "乙。", "topics": [finance]}\n', "utf-8")  # labelled, with a slip
+    assert "holds labels" in run(*rest, sheet, code=1).output
+    assert "there is no model in" in run(*rest, write(sheet, [row]), code=1).output, "a sheet that waits is written anew"
+    inside = (*rest, tmp_path / "docs" / "next.jsonl", "--archive", tmp_path / "docs")
+    (tmp_path / "docs").mkdir()
+    assert "lies inside the archive" in run(*inside, code=1).output
+
+
+def test_a_model_without_topics_has_nothing_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggest.Model, "load", lambda *_, **__: SimpleNamespace(topics=[]))
+    archive = write(tmp_path / "a.jsonl", make_rows(3))
+    refused = run("--model", tmp_path, "--archive", archive, "--output", tmp_path / "next.jsonl", code=1)
+    assert "knows no topics" in refused.output
 
 
 def directions(*angles: float) -> np.ndarray:

@@ -16,6 +16,8 @@ import pytest
 from conftest import Server
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving.switching import state
+
 
 def variant(source: Path, folder: Path) -> Path:
     """The same network under another version."""
@@ -46,6 +48,16 @@ def server(link: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     started.wait()
     yield started
     started.stop()
+
+
+def test_what_is_hidden_in_a_folder_does_not_tell_of_another_model(tiny_model: Path, tmp_path: Path) -> None:
+    """A training that ends writes its model there, and then moves it."""
+    folder = variant(tiny_model, tmp_path / "model")
+    before = state(folder)
+    (folder / ".new").mkdir()
+    assert state(folder) == before
+    (folder / "config.json").touch()
+    assert state(folder) != before
 
 
 def info(server: Server) -> dict:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from accelerate.utils import save
 from click.testing import CliRunner, Result
 from conftest import ROOT, make_rows, run_module
 
@@ -166,26 +167,30 @@ class KilledError(BaseException):
     """Stands for SIGKILL at an exact place."""
 
 
+def train_killed(saves: int, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> list[tuple[int, int]]:
+    """The command, killed once it has saved so many checkpoints: epoch and step of each."""
+    whole, states = Checkpoints.save, []
+
+    def save_and_die(self: Checkpoints, state: dict) -> None:
+        whole(self, state)
+        states.append((state["epoch"], state["step"]))
+        if len(states) == saves:
+            raise KilledError
+
+    AcceleratorState._reset_state(True)
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(Checkpoints, "save", save_and_die)
+        CliRunner().invoke(train_module.main, [str(a) for a in arguments], catch_exceptions=False)
+    return states
+
+
 @pytest.mark.parametrize("extra", [(), ("--freeze", 1, "--max-windows", 1)])
 def test_resumed_in_the_middle_of_an_epoch(extra: tuple, data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("training.full.LoopConfig", partial(LoopConfig, checkpoint_every=3))
     arguments = ("--data", data, "--encoder", tiny_encoder, "--epochs", 2, *FAST, *extra)
     train(*arguments, "--output", tmp_path / "whole")
-    save, states = Checkpoints.save, []
-
-    def save_and_die(self: Checkpoints, state: dict) -> None:
-        save(self, state)
-        states.append((state["epoch"], state["step"]))
-        if len(states) == 4:
-            raise KilledError
-
-    monkeypatch.setattr(Checkpoints, "save", save_and_die)
-    AcceleratorState._reset_state(True)
-    with pytest.raises(KilledError):
-        command = [*map(str, arguments), "--output", str(tmp_path / "killed")]
-        CliRunner().invoke(train_module.main, command, catch_exceptions=False)
+    states = train_killed(4, monkeypatch, *arguments, "--output", tmp_path / "killed")
     assert states == [(0, 3), (0, 6), (1, 0), (1, 3)]
-    monkeypatch.setattr(Checkpoints, "save", save)
     # Killed while the next checkpoint was put in its place: the last one is only known by its other name.
     checkpoints = tmp_path / "killed" / "checkpoints"
     (checkpoints / "last").rename(checkpoints / "fresh")
@@ -203,6 +208,25 @@ def test_resumed_in_the_middle_of_an_epoch(extra: tuple, data: Path, tiny_encode
     assert "resuming at epoch 2, step 3" in train(*arguments, "--output", tmp_path / "killed", "--resume").output
     assert sha256(tmp_path / "killed" / "model.safetensors") == sha256(tmp_path / "whole" / "model.safetensors")
     assert "nothing to resume from" in train(*arguments, "--output", tmp_path / "killed", "--resume").output
+
+
+def test_without_topics_it_is_resumed_too(tiny_encoder: Path, tmp_path: Path, monkeypatch, caplog) -> None:
+    """The heads of such a model have empty tensors, which a checkpoint of an older version lacks."""
+    rows = [{"text": row["text"], "summary": row["key_sentences"][0]} for row in make_rows(40)]
+    arguments = ("--data", write(tmp_path / "rows.jsonl", rows), "--encoder", tiny_encoder, "--epochs", 2, *FAST)
+    train(*arguments, "--output", tmp_path / "whole")
+    killed = (*arguments, "--output", tmp_path / "killed")
+    assert train_killed(1, monkeypatch, *killed) == [(1, 0)]
+    last = tmp_path / "killed" / "checkpoints" / "last"
+    shutil.copytree(last, tmp_path / "last")
+    assert "resuming at epoch 2, step 0" in train(*killed, "--resume").output
+    assert sha256(tmp_path / "killed" / "model.safetensors") == sha256(tmp_path / "whole" / "model.safetensors")
+    assert "shared tensor" not in caplog.text
+    shutil.copytree(tmp_path / "last", last)
+    save(torch.load(last / "pytorch_model.bin"), last / "model.safetensors", safe_serialization=True)
+    refused = train(*killed, "--resume", code=1).output
+    assert "or an older version wrote it; start without --resume" in refused and "Traceback" not in refused
+    assert f"discarding the checkpoint at epoch 2 in {last.parent}; --resume would have" in train(*killed).output
 
 
 def _moved(module: torch.nn.Module) -> None:
@@ -385,6 +409,11 @@ def test_what_cannot_work_is_said_in_a_sentence(data: Path, tiny_encoder: Path, 
 
     assert "nor a model that the hub gives" in refusal("--encoder", "nobody/no-such-model").replace("\n", " ")
     assert "is the encoder's own folder" in refusal("--encoder", tiny_encoder, "--output", tiny_encoder)
+    enc = shutil.copytree(tiny_encoder, tmp_path / "enc")
+    nothing = ("--data", tmp_path / "none.jsonl", "--encoder", tiny_encoder)  # said before rows are read
+    assert "holds something else than a model" in refusal(*nothing, "--output", enc)
+    (enc / "config.json").write_text("[", "utf-8")
+    assert "holds something else than a model" in refusal(*nothing, "--output", enc)
     if not torch.cuda.is_available():
         assert "there is no CUDA device here" in refusal("--encoder", tiny_encoder, "--device", "cuda")
     refused = refusal("--encoder", tiny_encoder, "--learning-rate", 1e30, "--epochs", 3, "--window", 64, "--device", "cpu")

@@ -253,6 +253,45 @@ def test_thresholds_need_topics_in_the_dev_part(tmp_path: Path) -> None:
         load_inputs(str(data), str(dev), None, False, 0)
 
 
+def test_a_dev_part_split_off_without_topics_is_not_used_in_silence(tmp_path: Path) -> None:
+    """The one row that has a topic is learned from, so no threshold could be chosen."""
+    rows = [{"text": row["text"], "summary": row["key_sentences"][0]} for row in make_rows(40)]
+    data = write_jsonl(tmp_path / "rows.jsonl", [{**rows[0], "topics": ["finance"]}, *rows[1:]])
+    with pytest.raises(DataError, match="label more rows of each topic, give a dev part with --dev, or take 'topics' out"):
+        load_inputs(str(data), None, None, False, 0)
+    assert len(load_inputs(str(data), None, None, False, 0, whole_up_to=100).train) == 40, "few rows are cross-validated"
+    more = write_jsonl(tmp_path / "more.jsonl", [*({**row, "topics": ["finance"]} for row in rows[:3]), *rows[3:]])
+    assert any(row.topics for row in load_inputs(str(more), None, None, False, 0).dev)
+
+
+def test_one_topic_a_document_needs_topics(tmp_path: Path) -> None:
+    rows = [{"text": row["text"], "summary": row["key_sentences"][0]} for row in make_rows(20)]
+    with pytest.raises(DataError, match="no row has 'topics', of which --single-label gives each document one; leave it out"):
+        load_inputs(str(write_jsonl(tmp_path / "rows.jsonl", rows)), None, None, True, 0)
+
+
+def test_topics_joined_by_commas_are_no_topic_of_their_own(tmp_path: Path) -> None:
+    data, rows = tmp_path / "rows.csv", [f"第{i}篇文章。,{topic}" for i, topic in enumerate(["财经", "体育|财经", "港、澳"] * 8)]
+    data.write_text("\n".join(["text,topics", *rows, "又一篇。,财经、体育", '再一篇。,"体育, 财经"', ""]), "utf-8")
+    with pytest.raises(DataError) as found:
+        load_inputs(str(data), None, None, False, 0)
+    assert len(found.value.problems) == 2 and all("are joined by | or ;" in problem for problem in found.value.problems)
+    assert [problem.split(": ")[0] for problem in found.value.problems] == [f"{data}:26", f"{data}:27"]
+    topics = tmp_path / "topics.yaml"
+    topics.write_text("".join(f"- {{id: '{id}'}}\n" for id in ("财经", "体育", "港、澳", "财经、体育", "体育, 财经")), "utf-8")
+    assert len(load_inputs(str(data), None, topics, False, 0).topics) == 5, "somebody may mean them so"
+
+
+def test_json_too_deep_to_be_read(tmp_path: Path) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    rows = [{"text": "甲。", "topics": deep}, {"text": "甲。", "topics": [], "evidence": deep}]
+    file = write_jsonl(tmp_path / "rows.jsonl", rows)
+    file.write_text(file.read_text("utf-8") + f'{{"text": "甲。", "topics": {deep}}}\n', "utf-8")
+    found = [problem.removeprefix(f"{file}:") for problem in problems(file)]
+    assert "1: 'topics' must be a list of strings" in found and found[-1].startswith("3: not JSON: ")
+    assert "2: 'evidence' must be an object of topics, each with a list of sentences" in found
+
+
 def test_too_few_rows_to_split(tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "train.jsonl", make_rows(3))
     with pytest.raises(DataError, match="too few"):

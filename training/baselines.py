@@ -32,11 +32,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
-from serving.analysis import sentence_budget
 from serving.calibration import sigmoid
 from serving.document import Document
 from serving.folder import read_config
 from serving.settings import ROOT
+from serving.summary import sentence_budget
 from serving.windows import collate, normalise, plan_batches
 from training.calibrate import choose_thresholds, fit_calibration
 from training.data import Row, read_rows, topics_of

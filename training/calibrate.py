@@ -1,15 +1,15 @@
-"""What is fitted on the dev part once the weights are fixed: calibration, thresholds, redundancy and length of summaries."""
+"""What is fitted on the dev part once the weights are fixed: calibration, thresholds, and the rule of summaries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize
 
-from serving.analysis import choose_sentences, sentence_budget
 from serving.calibration import Calibration, sigmoid
+from serving.summary import Rule, choose_sentences, sentence_budget
 from training.examples import Example
 from training.metrics import key_sentence_f1
 from training.passes import Prediction
@@ -23,6 +23,7 @@ _GRID = np.round(np.arange(0.1, 0.91, 0.02), 2)
 _POOLED_SHARE = 8.0  # weight of all topics' counts in the choice of one topic's threshold; best on halves of a dev part of 294
 _REDUNDANCY = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)
 _FLOORS = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_SHARPNESS = (0.35, 0.5, 0.7, 1.0)  # beside a floor of 1: no sentence that makes a summary worse
 
 
 def stacked(
@@ -123,25 +124,31 @@ def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float, weights: np
     return np.stack([(part * weights).sum(axis=0) for part in parts], axis=1)
 
 
-def choose_summary(examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-    """The redundancy weight, then the floor of a further sentence's salience, that make the best summaries."""
+def choose_summary(examples: Sequence[Example], predictions: Sequence[Prediction]) -> Rule:
+    """The rule that makes the best summaries: first the redundancy weight or the sharpness, then the floor."""
 
-    @cache  # the choices below ask for some pairs twice
-    def value(redundancy: float, floor: float) -> float | None:
-        return summary_score(examples, predictions, redundancy, floor)
+    @cache  # the choices below ask for some rules twice
+    def value(rule: Rule) -> float | None:
+        return summary_score(examples, predictions, rule)
 
-    if value(_REDUNDANCY[0], _FLOORS[0]) is None:
-        return _REDUNDANCY[3], _FLOORS[0]
-    redundancy = max(_REDUNDANCY, key=lambda weight: value(weight, _FLOORS[0]))
-    floor = max(_FLOORS, key=lambda floor: value(redundancy, floor))
-    return max(_REDUNDANCY, key=lambda weight: value(weight, floor)), floor
+    def best(rules: Iterable[Rule]) -> Rule:
+        return max(rules, key=value)
+
+    if value(Rule(_REDUNDANCY[0], _FLOORS[0])) is None:
+        return Rule(_REDUNDANCY[3], _FLOORS[0])
+    rule = best(Rule(weight, _FLOORS[0]) for weight in _REDUNDANCY)
+    rule = best(rule._replace(floor=floor) for floor in _FLOORS)
+    rule = best(rule._replace(redundancy=weight) for weight in _REDUNDANCY)
+    if any(example.row.key_sentences for example in examples):
+        return rule
+    return best([rule, *(Rule(0.0, 1.0, sharpness) for sharpness in _SHARPNESS)])
 
 
 def summary_score(
-    examples: Sequence[Example], predictions: Sequence[Prediction], redundancy: float = 0.0, floor: float = 0.0
+    examples: Sequence[Example], predictions: Sequence[Prediction], rule: Rule = Rule(0.0, 0.0)
 ) -> float | None:
     """F1 of the marked key sentences; where none is marked, mean of ROUGE-1 and ROUGE-2 with the summaries given; else None."""
-    chosen = [choose_keys(e, p.sentences[:, -1], redundancy, floor) for e, p in zip(examples, predictions)]
+    chosen = [choose_keys(e, p.sentences[:, -1], rule) for e, p in zip(examples, predictions)]
     marked = [(set(np.flatnonzero(e.salience).tolist()), keys) for e, keys in zip(examples, chosen) if e.row.key_sentences]
     if any(gold for gold, _ in marked):
         return key_sentence_f1(*zip(*marked))
@@ -152,9 +159,8 @@ def summary_score(
     return float(np.mean([rouge_1_2(*pair) for pair in pairs])) if pairs else None
 
 
-def choose_keys(example: Example, salience_logits: np.ndarray, redundancy: float, floor: float = 0.0) -> set[int]:
+def choose_keys(example: Example, salience_logits: np.ndarray, rule: Rule) -> set[int]:
     """The sentences that the service would take for the summary."""
     relevance = sigmoid(salience_logits.astype(np.float64))
     document = example.document
-    budget = sentence_budget(len(document.text))
-    return set(choose_sentences(document.sentence_texts(), relevance, budget, redundancy, floor=floor))
+    return set(choose_sentences(document.sentence_texts(), relevance, sentence_budget(len(document.text)), rule))

@@ -7,7 +7,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import click
 from accelerate import Accelerator
+
+
+def _last(folder: Path) -> Path | None:
+    """The state of the last whole checkpoint, which lies in the checkpoint's folder."""
+    files = (folder / name / "state.json" for name in ("last", "fresh"))
+    return next(filter(Path.is_file, files), None)
+
+
+def discard(folder: Path) -> None:
+    """``clear`` what another run left that did not end, and say so where it could have gone on."""
+    if file := _last(folder):
+        epoch = json.loads(file.read_text())["epoch"] + 1
+        click.echo(f"discarding the checkpoint at epoch {epoch} in {folder}; --resume would have gone on from it", err=True)
+    clear(folder)
 
 
 def clear(folder: Path) -> None:
@@ -32,7 +47,8 @@ class Checkpoints:
         if self.accelerator.is_main_process:
             shutil.rmtree(fresh, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(fresh))
+        # Not as safetensors: Accelerate drops the empty tensors of a model without topics, taking them for one.
+        self.accelerator.save_state(str(fresh), safe_serialization=False)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             (fresh / "state.part").write_text(json.dumps(state))
@@ -50,19 +66,21 @@ class Checkpoints:
         Raises:
             ValueError: the checkpoint is another run's.
         """
-        for name in ("last", "fresh"):
-            file = self.folder / name / "state.json"
-            if file.is_file():
-                saved = json.loads(file.read_text())
-                self._check(saved, state)
-                try:
-                    self.accelerator.load_state(str(self.folder / name))
-                except RuntimeError as error:  # sizes differ, as with other --layers
-                    raise ValueError(f"the checkpoint in {self.folder} belongs to another network: {error}") from error
-                self.accelerator.print(f"resuming at epoch {saved['epoch'] + 1}, step {saved['step']}")
-                return saved
-        self.accelerator.print("nothing to resume from: starting anew")
-        return state
+        file = _last(self.folder)
+        if file is None:
+            self.accelerator.print("nothing to resume from: starting anew")
+            return state
+        saved = json.loads(file.read_text())
+        self._check(saved, state)
+        try:
+            self.accelerator.load_state(str(file.parent))
+        except RuntimeError as error:  # sizes differ, as with other --layers; older versions stored no empty tensors
+            raise ValueError(
+                f"the checkpoint in {self.folder} belongs to another network, or an older version wrote it; start without "
+                f"--resume: {error}"
+            ) from error
+        self.accelerator.print(f"resuming at epoch {saved['epoch'] + 1}, step {saved['step']}")
+        return saved
 
     def _check(self, saved: dict[str, Any], state: dict[str, Any]) -> None:
         if saved["name"] != state["name"]:

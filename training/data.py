@@ -12,7 +12,7 @@ import click
 
 from serving.reading import is_misdecoded, without_surrogates
 from training.errors import MAX_SHOWN, DataError
-from training.sources import GUESS, raw_rows, reservoir
+from training.sources import is_waiting, raw_rows, reservoir
 from training.topics import Topic
 
 _SEPARATORS = ("|", ";", "；")
@@ -94,7 +94,7 @@ def try_rows(
     if at_most is not None:
         rows, reading.seen = reservoir(rows, at_most, seed)
     for where, raw in rows:
-        if labelled and GUESS in raw and raw.get("topics") in (None, "") and not raw.get("key_sentences"):
+        if labelled and is_waiting(raw):
             reading.unlabelled += 1
             continue
         found, unreadable = [], []
@@ -189,7 +189,7 @@ def _evidence(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.strip() else None
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = False
     if value is None:
         return {"evidence": None}
@@ -236,7 +236,7 @@ def _strings(value: Any, separators: Sequence[str]) -> list[str] | None | bool:
         if text.startswith("[") and text.endswith("]"):
             try:
                 value = json.loads(text)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 return False
         else:
             separator = next((s for s in separators if s in text), separators[0])

@@ -37,10 +37,12 @@ def load_encoder(source: str) -> tuple[nn.Module, PreTrainedTokenizerFast, dict[
     logging.disable_progress_bar()
     try:
         if is_model_folder(Path(source)):
-            return _from_model_folder(Path(source))
-        config = without_dropout(AutoConfig.from_pretrained(source))
-        whole, found = AutoModel.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True)
-        encoder, tokenizer = _without_pooler(whole), AutoTokenizer.from_pretrained(source, use_fast=True)
+            encoder, tokenizer, heads, missing = *_from_model_folder(Path(source)), ()
+        else:
+            config = without_dropout(AutoConfig.from_pretrained(source))
+            whole, found = AutoModel.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True)
+            encoder, tokenizer = _without_pooler(whole), AutoTokenizer.from_pretrained(source, use_fast=True)
+            heads, missing = {}, found["missing_keys"]
     except Exception as error:  # the hub, safetensors and each encoder's own code fail in their own ways
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -49,15 +51,22 @@ def load_encoder(source: str) -> tuple[nn.Module, PreTrainedTokenizerFast, dict[
         ) from error
     if getattr(tokenizer, "backend_tokenizer", None) is None or tokenizer.pad_token_id is None:
         raise ValueError(f"--encoder {source}: its tokenizer has no tokenizer.json, or no padding token")
-    check_fit(source, encoder, tokenizer, found["missing_keys"])
-    return encoder, tokenizer, {}
+    check_fit(source, encoder, tokenizer, missing)
+    return encoder, tokenizer, heads
 
 
 def check_fit(source: str, encoder: nn.Module, tokenizer: PreTrainedTokenizerFast, missing: Iterable[str]) -> None:
-    """Raises ValueError where weights would start at random, or texts be read as unknown pieces alone."""
+    """Raises ValueError where weights would start at random, texts be read as unknown pieces alone, or windows not be built."""
     lacking, table = sorted(name for name in missing if "pooler" not in name), encoder.get_input_embeddings().num_embeddings
     wrong = None
-    if lacking:
+    if encoder.config.is_encoder_decoder:
+        wrong = "an encoder-decoder (such as BART or T5), whose decoder can't be left out here; name an encoder alone"
+    elif None in _ends(tokenizer):
+        wrong = (
+            "its tokenizer has no token that begins a text (cls_token or bos_token), or none that ends one (sep_token or "
+            "eos_token); name them in its tokenizer_config.json (in a model folder: special_tokens of config.json)"
+        )
+    elif lacking:
         wrong = f"its file of weights lacks {len(lacking)} of the encoder's, first {lacking[0]}; save it anew"
     elif len(tokenizer) <= len(set(tokenizer.all_special_ids)):
         wrong = "its tokenizer knows no words; save tokenizer.json (or vocab.txt) beside the weights"
@@ -77,8 +86,10 @@ def fingerprint(encoder: nn.Module) -> str:
 
 def is_model_folder(folder: Path) -> bool:
     """Whether this is what ``training.train`` writes, and not a bare encoder."""
-    file = folder / "config.json"
-    return file.is_file() and {"encoder", "topics", "format"} <= json.loads(file.read_text("utf-8")).keys()
+    try:
+        return {"encoder", "topics", "format"} <= json.loads((folder / "config.json").read_text("utf-8")).keys()
+    except (OSError, ValueError, AttributeError):  # AttributeError: JSON, but no object
+        return False
 
 
 def _from_model_folder(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerFast, dict[str, torch.Tensor]]:
@@ -147,6 +158,12 @@ def _without_pooler(encoder: nn.Module) -> nn.Module:
 
 def window_config(tokenizer: PreTrainedTokenizerFast, max_tokens: int, max_title_tokens: int) -> WindowConfig:
     """Window sizes with the tokenizer's special tokens (BERT's [CLS]/[SEP], or <s>/</s>)."""
+    cls, sep = _ends(tokenizer)
+    return WindowConfig(max_tokens, max_title_tokens, cls=cls, sep=sep, pad=tokenizer.pad_token_id)
+
+
+def _ends(tokenizer: PreTrainedTokenizerFast) -> tuple[int | None, int | None]:
+    """The ids of the tokens before and behind a text."""
     cls = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     sep = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
-    return WindowConfig(max_tokens, max_title_tokens, cls=cls, sep=sep, pad=tokenizer.pad_token_id)
+    return cls, sep

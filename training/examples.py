@@ -10,10 +10,10 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from serving.analysis import sentence_budget
 from serving.document import Document, split_sentences
 from serving.features import sentence_features
 from serving.reading import ReadingError, read
+from serving.summary import sentence_budget
 from serving.windows import Window, WindowConfig, document_tokens, split_windows
 from training.data import DataError, Reading, Row, set_aside
 from training.rouge import greedy_oracle

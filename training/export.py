@@ -19,30 +19,33 @@ from serving.context import SHAPES
 from serving.features import FEATURES
 from serving.folder import CONFIG, CONTEXT, FORMAT, GRAPH, LEXICON, TOKENIZER, WEIGHTS, sha256
 from serving.model import Model, Scores
+from serving.summary import Rule
 from serving.windows import WindowConfig
 from training.data import Topic
+from training.encoder import is_model_folder
 from training.examples import Example
 from training.graph import save_graph
 from training.network import Network
 from training.passes import Prediction
 
+_SPECIAL = ("cls_token", "sep_token", "bos_token", "eos_token", "pad_token", "unk_token", "mask_token")
 _MAX_GAP = 0.002  # in f32 between graph and network; about 0.00001 is usual
 
 
 def export(
     folder: Path, network: Network, tokenizer: PreTrainedTokenizerFast, windows: WindowConfig, topics: Sequence[Topic],
     thresholds: Sequence[float], calibration: Calibration, lexicon: tuple[np.ndarray, np.ndarray] | None,
-    summary: tuple[float, float],
+    summary: Rule,
     single_label: bool, encoder: str, notes: dict[str, Any],
 ) -> Path:
-    """Write the folder beside its place, from where ``put`` brings it there: no half-written or unexamined model is ever loaded.
+    """Write the model within its folder, from where ``put`` brings it to its place: no half-written or unexamined one is loaded.
+    Within, since the folder may be a mount point: beside it lies another file system then, from which nothing can be moved.
 
-    ``summary`` is the redundancy weight and the floor of ``calibrate.choose_summary``.
+    ``summary`` is that of ``calibrate.choose_summary``.
 
     Weights are stored as fp16, half the size, in ``model.safetensors``, to train on from and for the graph; see ``graph.py``.
     """
-    folder = folder.resolve()
-    fresh = folder.with_name(f".{folder.name}.new")
+    fresh = folder.resolve() / ".new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     network = network.cpu().float().eval()
@@ -53,7 +56,7 @@ def export(
     if network.context is not None:
         np.savez(fresh / CONTEXT, **{name: network.context.state_dict()[name].numpy() for name in SHAPES})
     names = sorted(path.name for path in fresh.iterdir())
-    special = {name: getattr(tokenizer, name) for name in ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")}
+    special = {name: getattr(tokenizer, name) for name in _SPECIAL}
     config = {
         "format": FORMAT,
         "topics": [
@@ -67,7 +70,7 @@ def export(
         "calibration": calibration.to_config(),
         "lexicon": None if lexicon is None else {"bias": [float(x) for x in lexicon[1]]},
         "context": network.context is not None,
-        "summary": {"redundancy": summary[0], "floor": summary[1]},
+        "summary": summary._asdict(),
         "encoder_origin": encoder,
         "encoder": {k: v for k, v in network.encoder.config.to_dict().items() if k != "_name_or_path"},
         "special_tokens": {name: token for name, token in special.items() if token},
@@ -81,13 +84,19 @@ def export(
 
 def put(fresh: Path, folder: Path) -> None:
     """Bring what ``export`` wrote to its place; a model that was there goes."""
+    config = (fresh / CONFIG).rename(folder / f".{CONFIG}.new")  # if anything can't be moved, this; the old model is whole yet
     for old in (GRAPH, TOKENIZER, WEIGHTS, LEXICON, CONTEXT, CONFIG):
         (folder / old).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    names = {path.name for path in fresh.iterdir()} - {CONFIG}
-    for name in (*sorted(names), CONFIG):  # the configuration last: without it nothing loads
-        (fresh / name).rename(folder / name)
+    for path in sorted(fresh.iterdir()):
+        path.rename(folder / path.name)
+    config.rename(folder / CONFIG)  # last: without it nothing loads
     fresh.rmdir()
+
+
+def check_place(folder: Path) -> None:
+    """Raises ValueError where a model would take the place of something else, such as an encoder."""
+    if (folder / CONFIG).exists() and not is_model_folder(folder):
+        raise ValueError(f"--output {folder}: holds something else than a model, by its {CONFIG}; name another folder")
 
 
 def restate(folder: Path, **fields: Any) -> None:

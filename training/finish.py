@@ -13,16 +13,21 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from serving.calibration import Calibration, sigmoid
+from serving.errors import InputError
+from serving.summary import Rule
 from serving.windows import WindowConfig
 from training import calibrate, export
 from training.data import Topic
 from training.evaluate import evaluate, print_table
 from training.examples import Example
+from training.folds import make_folds
 from training.judge import Judged, figures, totals
 from training.network import Network
 from training.passes import Prediction
 
 CHECKED = 100  # dev documents on which the exported graph is compared
+_FOLDS = 5  # of documents with labels, each judged by decisions fitted to the others
+Decisions = tuple[Calibration, np.ndarray, Rule]
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,9 @@ def finish(output: Path, trained: Trained, outcome: Outcome, learned: bool) -> N
         ValueError: the exported graph is not the network. A model that was in the folder is still there.
     """
     held, checked = outcome.held, outcome.checked
-    calibration, thresholds = _fit(trained, held)
-    summary = calibrate.choose_summary(held.examples, held.predictions)
+    count = len(trained.topics)
+    unfitted = Calibration(1.0, 0.0, np.zeros(count, np.float32)), np.full(count, 0.5), calibrate.choose_summary([], [])
+    calibration, thresholds, summary = decide(held, unfitted, trained.single_label)
     origin = Path(trained.encoder).name if Path(trained.encoder).exists() else trained.encoder
     fresh = export.export(
         output, outcome.network, trained.tokenizer, trained.windows, trained.topics, thresholds, calibration, outcome.words,
@@ -94,7 +100,7 @@ def finish(output: Path, trained: Trained, outcome: Outcome, learned: bool) -> N
     )
     try:
         gaps = export.check(fresh, checked.examples, checked.predictions, checked.lexical)
-    except ValueError:
+    except BaseException:  # a model that does not load, too
         shutil.rmtree(fresh)
         raise
     export.put(fresh, output)
@@ -106,7 +112,7 @@ def finish(output: Path, trained: Trained, outcome: Outcome, learned: bool) -> N
         + f"; storing the weights as fp16 moved the network's own scores by at most {rounding:.6f}"
     )
     if learned:
-        said = judged(held, calibration, thresholds, summary, trained.single_label)
+        said = out_of_fold(held, unfitted, trained.single_label)  # the thresholds have seen all rows
         name, found = "cross_validation", figures([topic.id for topic in trained.topics], said, trained.single_label)
     else:
         documents = {example.row.where: example.document for example in held.examples}
@@ -118,21 +124,42 @@ def finish(output: Path, trained: Trained, outcome: Outcome, learned: bool) -> N
 
 
 def judged(
-    held: Held, calibration: Calibration, thresholds: np.ndarray, summary: tuple[float, float], single_label: bool
+    held: Held, calibration: Calibration, thresholds: np.ndarray, summary: Rule, single_label: bool
 ) -> list[Judged]:
     """What was said of the documents, with these decisions; without the sentences that speak for the topics."""
     found, count = [], len(thresholds)
     for example, prediction, lexical in zip(held.examples, held.predictions, held.lexical):
         scores = calibration.probabilities(prediction.logits, lexical, single_label)
         given = np.eye(count, dtype=int)[scores.argmax()] if single_label else (scores >= thresholds).astype(int)
-        picked = sorted(calibrate.choose_keys(example, prediction.sentences[:, -1], *summary))
+        picked = sorted(calibrate.choose_keys(example, prediction.sentences[:, -1], summary))
         found.append(Judged(example.row, example.document, scores, given, np.zeros(count, int), picked))
     return found
 
 
-def _fit(trained: Trained, held: Held) -> tuple[Calibration, np.ndarray]:
-    """Calibration and a threshold a topic, from the held documents that have topics."""
-    count = len(trained.topics)
-    if not count or all(example.topics is None for example in held.examples):
-        return Calibration(1.0, 0.0, np.zeros(count, np.float32)), np.full(count, 0.5)
-    return calibrate.fit_decisions(held.examples, held.predictions, held.lexical, trained.single_label, held.shares)
+def decide(held: Held, now: Decisions, single_label: bool) -> Decisions:
+    """Decisions fitted to the documents; what their labels say nothing about stays as it is ``now``."""
+    calibration, thresholds, summary = now
+    if any(example.topics is not None for example in held.examples) and len(thresholds):
+        calibration, thresholds = calibrate.fit_decisions(
+            held.examples, held.predictions, held.lexical, single_label, held.shares
+        )
+    if calibrate.summary_score(held.examples, held.predictions) is not None:
+        summary = calibrate.choose_summary(held.examples, held.predictions)
+    return calibration, thresholds, summary
+
+
+def out_of_fold(held: Held, now: Decisions, single_label: bool) -> list[Judged]:
+    """What is said of each document with decisions that were fitted to others, reprints of it not among them.
+
+    Raises:
+        InputError: all are reprints of one.
+    """
+    found: dict[int, Judged] = {}
+    folds = make_folds(held.examples, _FOLDS, seed=0)
+    if len(folds) < 2:
+        raise InputError("the rows all begin alike: there are no others to choose by; add other documents")
+    for fold in folds:
+        others = sorted(set(range(len(held.examples))) - set(fold))
+        said = judged(held.only(fold), *decide(held.only(others), now, single_label), single_label)
+        found.update(zip(fold, said))
+    return [found[i] for i in range(len(held.examples))]

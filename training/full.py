@@ -20,7 +20,7 @@ from torch.nn import Module
 from serving.cores import cores
 from serving.windows import WindowConfig
 from training import calibrate
-from training.checkpoints import clear
+from training.checkpoints import discard
 from training.examples import Example, Parts, trim
 from training.finish import CHECKED, Held, Outcome
 from training.graph import to_half
@@ -87,7 +87,7 @@ def train_full(
         freeze=config.freeze, layer_decay=config.layer_decay,
     )
     if not config.resume and accelerator.is_main_process:
-        clear(checkpoints)
+        discard(checkpoints)
     accelerator.wait_for_everyone()
     loop = Loop(network, windows.pad, settings, accelerator, checkpoints)
     state = loop.run(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,11 +69,14 @@ def load_inputs(
     elif not topics_file:
         found = ((row.where, problem) for row in held.rows for problem in unknown_topics(row.topics or (), present))
         held.problems.extend(f"{where}: {problem}" for where, problem in found)
+        problems.extend(_joined([*train.rows, *guesses]))
     problems.extend(problem for part in (train, held, bare, *guessed) for problem in part.problems)
     if not problems:
         topics = topics or topics_of([*train.rows, *guesses])
         if not topics and any(row.topics is not None for row in train.rows):
             problems.append(f"{data}: no row has a topic; name the topics with --topics, and label some rows")
+        elif not topics and single_label:
+            problems.append(f"{data}: no row has 'topics', of which --single-label gives each document one; leave it out")
     if problems:
         raise DataError(problems)
     whole = bool(dev) or (few and len(train.rows) >= 4)
@@ -83,8 +87,12 @@ def load_inputs(
             f"{dev or data}: no row of the dev part has a topic, a key sentence or a summary to choose the best epoch by; "
             + ("give it some" if dev else "add some, or give a dev part with --dev")
         ])
-    if any(row.topics for row in rows) and dev and all(row.topics is None for row in dev_rows):
-        raise DataError([f"{dev}: no row has 'topics', by which thresholds are chosen; give it some, or leave --dev out"])
+    if any(row.topics for row in rows) and dev_rows and all(row.topics is None for row in dev_rows):
+        raise DataError([
+            f"{dev}: no row has 'topics', by which thresholds are chosen; give it some, or leave --dev out" if dev else
+            f"{data}: so few rows have 'topics' that the dev part split off has none to choose thresholds by; label more rows of "
+            "each topic, give a dev part with --dev, or take 'topics' out of the rows"
+        ])
     inputs = Inputs(topics or [], rows, dev_rows, bare.rows, documents, guesses)
     _note_lost_keys(inputs, progress)
     return inputs
@@ -96,6 +104,19 @@ def _given_topics(topics_file: Path | None, problems: list[str]) -> list[Topic] 
     except DataError as error:
         problems.extend(error.problems)
         return None
+
+
+def _joined(rows: Sequence[Row]) -> Iterator[str]:
+    """Problems: topics that look like several, each of which other rows have, as where a table's cell joins them by commas."""
+    known = {topic for row in rows for topic in row.topics or ()}
+    for row in rows:
+        for topic in row.topics or ():
+            parts = [part.strip() for part in re.split("[,，、]", topic) if part.strip()]
+            if parts and parts != [topic] and known.issuperset(parts):
+                yield (
+                    f"{row.where}: '{topic}' looks like {' and '.join(parts)}: topics are joined by | or ; in a cell (if it is "
+                    "one topic, name it in a file for --topics)"
+                )
 
 
 def _split(rows: list[Row], documents: dict[str, Document], data: str, seed: int) -> tuple[list[Row], list[Row]]:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from serving.analysis import choose_sentences, evidence_worth, select_topics, sentence_budget
+from serving.analysis import evidence_worth, select_topics
 from serving.document import Document
 from serving.model import Model
 from serving.schema import Options
 from serving.settings import get_settings
+from serving.summary import choose_sentences, sentence_budget
 from training.data import Row
 from training.examples import key_labels
 from training.metrics import key_sentence_f1, summary_rouge, topic_metrics
@@ -47,7 +48,7 @@ def judge(model: Model, rows: Sequence[Row], documents: dict[str, Document], pro
             given = {topic.id for topic in select_topics(document, result, model, Options())} if ids else set()
             sentences = document.sentence_texts()
             budget = sentence_budget(len(document.text))
-            picked = choose_sentences(sentences, result.salience, budget, model.redundancy, floor=model.floor)
+            picked = choose_sentences(sentences, result.salience, budget, model.rule)
             decided = np.array([topic in given for topic in ids], int)
             judged.append(Judged(row, document, result.topics, decided, evidence_worth(result).argmax(axis=0), picked))
         bar.update(len(kept))

@@ -39,7 +39,7 @@ from transformers.utils import logging
 
 from training.checkpoints import Checkpoints, clear
 from training.devices import fastest_attention, make_accelerator
-from training.encoder import check_fit, longest_window, window_config, without_dropout
+from training.encoder import check_fit, is_model_folder, longest_window, window_config, without_dropout
 from training.masking import IGNORED, hide_spans, pack
 from training.recipe import ENCODER
 from training.texts import read_texts, token_lists
@@ -85,6 +85,8 @@ def pretrain(
     """
     if output.resolve() == Path(encoder).resolve():
         raise ValueError(f"--output {output}: is the encoder's own folder; name another")
+    if is_model_folder(output):
+        raise ValueError(f"--output {output}: holds a model, which the encoder would take the place of; name another folder")
     accelerator = make_accelerator(device)
     if accelerator.num_processes > 1:
         raise ValueError("training.pretrain runs in one process; start it without torchrun")

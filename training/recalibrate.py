@@ -22,22 +22,20 @@ from tqdm import tqdm
 from serving.calibration import Calibration
 from serving.cores import cores
 from serving.errors import InputError
-from serving.folder import TOKENIZER
+from serving.folder import FORMAT, TOKENIZER, in_context
 from serving.model import Model
 from serving.settings import get_settings
-from training import calibrate, export
+from training import export
 from training.data import Topic, try_rows
 from training.errors import DataError, faults_told
 from training.evaluate import print_table
 from training.examples import Example, make_examples, readable
-from training.finish import Held, judged
-from training.folds import make_folds
-from training.judge import Judged, figures, totals
+from training.finish import Decisions, Held, decide, judged, out_of_fold
+from training.judge import figures, totals
 from training.passes import Prediction
 
 MIN_ROWS = 20  # with fewer a fold's thresholds say nothing
-_FOLDS, _GROUP = 5, 64  # documents scored together
-Decisions = tuple[Calibration, np.ndarray, tuple[float, float]]
+_GROUP = 64  # documents scored together
 
 
 @click.command(help=__doc__)
@@ -47,6 +45,7 @@ Decisions = tuple[Calibration, np.ndarray, tuple[float, float]]
 def main(folder: Path, data: str, output: Path) -> None:
     """Command line."""
     with faults_told():
+        export.check_place(output)
         model = Model.load(folder, threads=cores())
         ids, single = [topic.id for topic in model.topics], model.single_label
         reading = try_rows(data, single_label=single, topics=[Topic(topic.id, topic.name) for topic in model.topics])
@@ -60,13 +59,14 @@ def main(folder: Path, data: str, output: Path) -> None:
         now = decisions_of(model)
         before = figures(ids, judged(held, *now, single), single)
         after = figures(ids, out_of_fold(held, now, single), single)
-        calibration, thresholds, (redundancy, floor) = decide(held, now, single)
+        calibration, thresholds, summary = decide(held, now, single)
         if output.resolve() != folder.resolve():
             shutil.copytree(folder, output, dirs_exist_ok=True)
         described = [{**topic, "threshold": float(t)} for topic, t in zip(model.config["topics"], thresholds)]
         export.restate(
-            output, topics=described, calibration=calibration.to_config(), summary={"redundancy": redundancy, "floor": floor},
-            metrics={"cross_validation": totals(after)}, recalibrated={"from": model.name, "rows": len(held.examples)},
+            output, format=FORMAT, context=in_context(model.config), topics=described, calibration=calibration.to_config(),
+            summary=summary._asdict(), metrics={"cross_validation": totals(after)},
+            recalibrated={"from": model.name, "rows": len(held.examples)},
         )
     for name, found in (("with the decisions of before", before), ("with new ones, each row's by the others", after)):
         click.echo(f"{name}:")
@@ -89,34 +89,7 @@ def hear(model: Model, examples: Sequence[Example]) -> Held:
 def decisions_of(model: Model) -> Decisions:
     """Those that the model folder states."""
     thresholds = np.array([topic.threshold for topic in model.topics])
-    return Calibration.from_config(model.config["calibration"]), thresholds, (model.redundancy, model.floor)
-
-
-def decide(held: Held, now: Decisions, single_label: bool) -> Decisions:
-    """Decisions fitted to the documents; what their labels say nothing about stays as it is ``now``."""
-    calibration, thresholds, summary = now
-    if any(example.topics is not None for example in held.examples) and len(thresholds):
-        calibration, thresholds = calibrate.fit_decisions(held.examples, held.predictions, held.lexical, single_label)
-    if calibrate.summary_score(held.examples, held.predictions) is not None:
-        summary = calibrate.choose_summary(held.examples, held.predictions)
-    return calibration, thresholds, summary
-
-
-def out_of_fold(held: Held, now: Decisions, single_label: bool) -> list[Judged]:
-    """What is said of each document with decisions that were fitted to others, reprints of it not among them.
-
-    Raises:
-        InputError: all are reprints of one.
-    """
-    found: dict[int, Judged] = {}
-    folds = make_folds(held.examples, _FOLDS, seed=0)
-    if len(folds) < 2:
-        raise InputError("the rows all begin alike: there are no others to choose by; add other documents")
-    for fold in folds:
-        others = sorted(set(range(len(held.examples))) - set(fold))
-        said = judged(held.only(fold), *decide(held.only(others), now, single_label), single_label)
-        found.update(zip(fold, said))
-    return [found[i] for i in range(len(held.examples))]
+    return Calibration.from_config(model.config["calibration"]), thresholds, model.rule
 
 
 if __name__ == "__main__":

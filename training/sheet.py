@@ -18,16 +18,32 @@ from tqdm import tqdm
 
 from serving.analysis import analyse
 from serving.document import Document
+from serving.errors import InputError
 from serving.label_studio import labelling_config, to_task
 from serving.model import Model, Scores
 from serving.schema import Options
 from serving.settings import get_settings
-from training.data import GUESS
 from training.prepare import write_jsonl
 from training.selection import Choice
+from training.sources import GUESS, is_waiting, raw_rows
 from training.topics import Topic
 
 _GROUP = 64  # documents scored together
+
+
+def check_place(sheet: Path, inputs: Sequence[str]) -> None:
+    """Whether a sheet can be written here, to be asked before the long work that it ends.
+
+    Raises:
+        InputError: it would lie in a folder of the archive, or overwrite rows that are more than a sheet nobody has begun.
+    """
+    for name in inputs:
+        if Path(name).is_dir() and sheet.resolve().is_relative_to(Path(name).resolve()):
+            raise InputError(f"--output: {sheet} lies inside the archive {name}: choose another place")
+    problems: list[str] = []
+    rows = raw_rows(str(sheet), problems) if sheet.is_file() else []
+    if not all(is_waiting(raw) for _, raw in rows) or problems:
+        raise InputError(f"--output: {sheet} holds labels, or is no labelling sheet, and would be overwritten: name another")
 
 
 def score_all(model: Model, documents: Sequence[Document], progress: bool = True) -> list[Scores]:

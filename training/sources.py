@@ -38,6 +38,11 @@ def raw_rows(source: str, problems: list[str]) -> Iterator[RawRow]:
         problems.append(f"{source}: no such file")
 
 
+def is_waiting(raw: dict[str, Any]) -> bool:
+    """Whether a row is of a labelling sheet, and nobody has labelled it yet."""
+    return GUESS in raw and raw.get("topics") in (None, "") and not raw.get("key_sentences")
+
+
 def reservoir(rows: Iterable[RawRow], at_most: int, seed: int) -> tuple[list[RawRow], int]:
     """So many of the rows at random, or all, and how many there are; no more are held at a time."""
     rng, kept, seen = random.Random(seed), [], 0
@@ -98,7 +103,7 @@ def _jsonl(path: Path, problems: list[str]) -> Iterator[RawRow]:
                 return
             problems.append(f"{where}: not JSON: {error.msg} at column {error.colno}")
             continue
-        except ValueError as error:  # a number with thousands of digits
+        except (ValueError, RecursionError) as error:  # a number with thousands of digits, or a thousand brackets in brackets
             problems.append(f"{where}: not JSON: {error}")
             continue
         if isinstance(raw, dict):

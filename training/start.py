@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from serving.archive import InputError
 from serving.cores import cores
 from serving.document import Document
+from serving.errors import InputError
 from serving.model import Model
 from training import train
 from training.errors import DataError, faults_told
@@ -34,11 +34,12 @@ from training.pool import Pool, read_pool, say_what_was_read
 from training.prepare import write_jsonl
 from training.recipe import ENCODER
 from training.selection import Choice, choose
-from training.sheet import score_all, thresholds_of, topic_scores, write_sheet
+from training.sheet import check_place, score_all, thresholds_of, topic_scores, write_sheet
 from training.space import Encoder, Space
 from training.topics import Topic, read_topics, write_topics
 from training.votes import NO, OPEN, YES, WeakLabels, label_without
 
+_SHEET, _TOPICS = "label.jsonl", "topics.yaml"
 FEWEST = 5  # agreed documents below which a topic's weak labels teach little
 # Weak labels are wrong often enough that a longer run would learn their errors.
 _STEPS, _EPOCHS, _BATCH = 250, (2, 8), 16
@@ -66,7 +67,9 @@ def main(
         topics = read_topics(topics_file)
         if single_label and len(topics) < 2:
             raise DataError([f"{topics_file}: --single-label needs two topics or more to choose from"])
-        _check_output(output, inputs)
+        check_place(output / _SHEET, inputs)
+        if topics_file.resolve() == (output / _TOPICS).resolve():
+            raise InputError(f"--output {output}: {_TOPICS} of the model would take the place of --topics; name another folder")
         pool = read_pool(inputs, sample, seed)
         say_what_was_read(pool, sample)
         space = Encoder(encoder)
@@ -77,7 +80,7 @@ def main(
         output.mkdir(parents=True, exist_ok=True)
         used = write_weak(output / "weak.jsonl", pool.documents, weak, topics)
         click.echo(f"{used} documents teach the first model: {output / 'weak.jsonl'}\n")
-        write_topics(output / "topics.yaml", known)
+        write_topics(output / _TOPICS, known)
         train_first(output, used, single_label, encoder, seed, device)
         likest = _likest(weak, topics, known, count)
         _write_sheet(output, pool, Space(vectors).place(vectors), topics, count, likest)
@@ -101,7 +104,7 @@ def train_first(output: Path, rows: int, single_label: bool, encoder: str, seed:
     """Train ``output/model`` on the rows of ``output/weak.jsonl`` by the usual command."""
     epochs = min(max(round(_STEPS * _BATCH / rows), _EPOCHS[0]), _EPOCHS[1])
     arguments = [
-        "--data", output / "weak.jsonl", "--topics", output / "topics.yaml", "--output", output / "model", "--encoder", encoder,
+        "--data", output / "weak.jsonl", "--topics", output / _TOPICS, "--output", output / "model", "--encoder", encoder,
         "--seed", seed, "--device", device, "--epochs", epochs, "--max-windows", _WINDOWS,
         *(["--single-label"] if single_label else []),
     ]
@@ -138,12 +141,6 @@ def _print_votes(weak: WeakLabels, topics: Sequence[Topic]) -> None:
         )
 
 
-def _check_output(output: Path, inputs: Sequence[str]) -> None:
-    for name in inputs:
-        if Path(name).is_dir() and output.resolve().is_relative_to(Path(name).resolve()):
-            raise InputError(f"--output {output} lies inside the archive {name}: choose another place")
-
-
 def _likest(weak: WeakLabels, topics: Sequence[Topic], known: Sequence[Topic], count: int) -> list[Choice]:
     """For topics that the first model does not know, the documents most like their descriptions: up to half of the sheet."""
     unknown = [number for number, topic in enumerate(topics) if topic not in known]
@@ -165,7 +162,7 @@ def _write_sheet(
     )
     taken = {choice.document for choice in likest}
     choices = [*likest, *(choice for choice in choices if choice.document not in taken)][:count]
-    write_sheet(output / "label.jsonl", model, pool.documents, scores, choices, topics)
+    write_sheet(output / _SHEET, model, pool.documents, scores, choices, topics)
 
 
 def _say_what_next(
@@ -182,12 +179,12 @@ def _say_what_next(
     click.echo(f"""
 A first model from weak labels: {output / 'model'}. Its figures above compare it with weak labels, not with a reader's.
 Next:
-1. Label the documents of the sheet, {output / 'label.jsonl'}: fill in "topics" ([] if it has none; "guess" is the model's),
+1. Label the documents of the sheet, {output / _SHEET}: fill in "topics" ([] if it has none; "guess" is the model's),
    or import it on the page (WENZHAI_MODEL={output / 'model'} make serve), or {output / 'label-studio.json'} into Label Studio.
-2. {python} -m training.train --data {output / 'label.jsonl'} --topics {topics_file} {beside} \\
+2. {python} -m training.train --data {output / _SHEET} --topics {topics_file} {beside} \\
        --output {output / 'second'}{single}
 3. {python} -m training.suggest --model {output / 'second'} --archive {' '.join(inputs)} \\
-       --labelled {output / 'label.jsonl'} --output {output / 'next.jsonl'}""")
+       --labelled {output / _SHEET} --output {output / 'next.jsonl'}""")
 
 
 if __name__ == "__main__":

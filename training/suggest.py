@@ -31,7 +31,7 @@ from training.examples import read_documents
 from training.pool import read_pool, say_what_was_read
 from training.recipe import ENCODER
 from training.selection import choose
-from training.sheet import score_all, thresholds_of, topic_scores, write_sheet
+from training.sheet import check_place, score_all, thresholds_of, topic_scores, write_sheet
 from training.space import Encoder, Space
 from training.topics import Topic
 
@@ -54,7 +54,10 @@ def main(
     with faults_told("labelled rows"):
         if output.suffix != ".jsonl":
             raise click.BadParameter(f"{output}: name it FILE.jsonl", param_hint="--output")
+        check_place(output, [*archive, *more])
         model = Model.load(folder, threads=cores())
+        if not model.topics:
+            raise InputError(f"--model {folder}: knows no topics to choose documents for; name a model that does")
         rows = _labelled_rows(labelled)
         documents = read_documents(rows)
         pool = read_pool([*archive, *more], sample, seed, known=list(documents.values()))

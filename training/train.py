@@ -29,6 +29,7 @@ from training.devices import make_accelerator
 from training.encoder import fingerprint, keep_layers, load_encoder, longest_window, window_config
 from training.errors import faults_told
 from training.examples import Parts, make_examples
+from training.export import check_place
 from training.few import FEW, RECIPES, train_few
 from training.finish import Trained, finish
 from training.frozen import freeze as freeze_layers
@@ -106,6 +107,9 @@ def train(
         dropout=None if dropout == DROPOUT else dropout,
     )
     limit = _limit(recipe, steered)
+    if output.resolve() == Path(encoder).resolve():
+        raise ValueError(f"--output {output}: is the encoder's own folder; name another")
+    check_place(output)
     inputs = load_inputs(
         data, dev, topics_file, single_label, seed, unlabelled, progress=_is_first(), weak=weak, whole_up_to=limit
     )
@@ -113,8 +117,6 @@ def train(
     _check_unlabelled(bool(unlabelled), bool(teachers) or few)
     topics, ids = inputs.topics, [topic.id for topic in inputs.topics]
     taught_by = check_teachers(teachers, ids, single_label)
-    if output.resolve() == Path(encoder).resolve():
-        raise ValueError(f"--output {output}: is the encoder's own folder; name another")
     output.mkdir(parents=True, exist_ok=True)
     accelerator = make_accelerator(device)
     set_seed(seed)
