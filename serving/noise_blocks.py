@@ -11,6 +11,10 @@ LINK_OPEN, LINK_CLOSE = "\ue000", "\ue001"  # private marks that visible.py and 
 LINK = re.compile(f"{LINK_OPEN}[^{LINK_OPEN}{LINK_CLOSE}]*{LINK_CLOSE}")
 _PROSE_LENGTH = 40
 _NUMBER = re.compile(r"\w{1,20}[〔\[［(（]\d{4}[〕\]］)）]\s?(?:第\s?)?\d{1,5}\s?号")  # of an official document
+# The day of a headline in a list. Not 12.5, which may be a price beside what a table links to.
+_DAY = re.compile(
+    r"(?:(?:19|20)\d\d\s?[-/.年]\s?\d{1,2}\s?[-/.月]\s?\d{1,2}|\d{1,2}(?:[-/]|\s?月\s?)\d{1,2})日?(?:\s+\d{1,2}:\d\d(?::\d\d)?)?"
+)
 LINK_LIST = 3  # so many lines in a row that are nothing but a link each are a list of links
 
 
@@ -71,11 +75,11 @@ def _is_value(line: str, title: str) -> bool:
 
 
 def without_link_lists(lines: list[str], removed: Counter[str]) -> list[str]:
-    """Take out runs of lines that are nothing but one link each."""
+    """Take out runs of lines that are nothing but one link each, and its day."""
     kept: list[str] = []
     run: list[str] = []
     for line in [*lines, ""]:
-        if LINK.search(line) and not re.sub(r"\W", "", LINK.sub("", line)) and not rules.PROSE_END.search(unmarked(line)[-8:]):
+        if LINK.search(line) and not _beside_links(line) and not rules.PROSE_END.search(unmarked(line)[-8:]):
             run.append(line)
             continue
         if len(run) >= LINK_LIST:
@@ -85,6 +89,11 @@ def without_link_lists(lines: list[str], removed: Counter[str]) -> list[str]:
         run = []
         kept.append(line)
     return kept[:-1]
+
+
+def _beside_links(line: str) -> str:
+    """What a line says that is no link, and no day."""
+    return re.sub(r"\W", "", _DAY.sub("", LINK.sub(" ", line), count=1))
 
 
 def cut_tail(lines: list[str], removed: Counter[str]) -> list[str]:

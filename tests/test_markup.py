@@ -272,6 +272,27 @@ def test_fragments(html: str, expected: list[str]) -> None:
     assert "".join(found) == "".join(expected) and (len(found) == len(expected) or "o:p" in html)
 
 
+@pytest.mark.parametrize("item", [
+    "{link}<span>2023-01-1{i}</span>", "{link} [2023年1月1{i}日]", "<span>01-1{i}</span>{link}", "{link} (2023/1/1{i} 09:3{i})",
+])
+def test_lists_of_links_with_their_days_go(item: str) -> None:
+    items = (item.format(i=i, link=f"<a href='/{i}'>别处的第{i}条新闻标题</a>") for i in range(5))
+    links = "".join(f"<li>{item}</li>" for item in items)
+    assert body(f"<ul>{links}</ul><p>{FIRST}</p><p>{SECOND}</p>") == [FIRST, SECOND]
+    assert body(f"<p>{FIRST}</p><ul>{links}</ul><p>{SECOND}</p>") == [FIRST, SECOND]
+
+
+def test_lists_of_links_with_their_days_go_from_markdown() -> None:
+    links = "".join(f"- [别处的第{i}条新闻标题](/{i}) 2023-01-1{i}\n" for i in range(5))
+    assert body(f"{FIRST}\n\n{links}\n{SECOND}\n") == [FIRST, SECOND]
+
+
+def test_a_list_of_links_with_figures_stays() -> None:
+    """Whatever the figures are, they are not the days of headlines."""
+    prices = "".join(f"<li><a href='/{i}'>第{i}号药</a> 1{i}.5</li>" for i in range(5))
+    assert len(body(f"<p>{FIRST}</p><ul>{prices}</ul><p>{SECOND}</p>")) == 7
+
+
 def test_lists_of_links_go_and_a_lone_link_stays() -> None:
     links = "".join(f"<li><a href='/{i}'>别处的第{i}条新闻标题</a></li>" for i in range(5))
     assert body(f"<p>{FIRST}</p><p><a href='/x'>{SECOND}</a></p><ul>{links}</ul>") == [FIRST, SECOND]
