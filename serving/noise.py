@@ -206,9 +206,24 @@ def _head(lines: list[str], result: Cleaned) -> list[str]:
         result.removed["source_lines"] += len(rest) - len(kept)
         return _without_title(kept + body, result.title)
     lines = above + body
+    if not result.title and (parts := _printed_title(lines)):
+        result.title = "".join(lines[:parts])
+        return lines[parts:]
     if not result.title and len(lines) > 1 and _is_title(lines[0], lines[1]):
         result.title = lines[0]
     return _without_title(lines, result.title)
+
+
+def _printed_title(lines: list[str]) -> int:
+    """Over how many lines an official document's title is printed, 2 or 3; 0 where it stands in one, or there is none."""
+    if not lines or not rules.OFFICIAL_TITLE.search(lines[0]) or rules.OFFICIAL_TITLE_END.search(lines[0]):
+        return 0
+    for parts in (2, 3):
+        if len(lines) <= parts or len(lines[parts - 1]) >= 40 or rules.ENDS_SENTENCE.search(lines[parts - 1]):
+            return 0
+        if rules.OFFICIAL_TITLE_END.search(lines[parts - 1]):
+            return parts if len(lines[0]) < 40 and not rules.ENDS_SENTENCE.search(lines[0]) else 0
+    return 0
 
 
 def _same(line: str, title: str) -> bool:

@@ -45,6 +45,13 @@ OFFICIAL_LABEL = re.compile(
     r"公文种类|体裁分类|主\s*题\s*词|关\s*键\s*词|有\s*效\s*性|时\s*效|公开方式|公开范围|名\s*称|信息名称)\s*[】\]]?\s*[:：]\s*(.{0,80})$"
 )
 
+# How the title of an official document begins, and how it ends; it is often printed in two or three lines.
+OFFICIAL_TITLE = re.compile(r"关于|關於|转发|轉發|印发|印發")
+OFFICIAL_TITLE_END = re.compile(
+    r"(?:通知|意见|意見|函|办法|辦法|规定|規定|批复|批復|决定|決定|方案|答复|答復|公告|通告|通报|通報|命令|细则|規劃|规划|纲要|条例|指南|报告|计划)"
+    r"(?:[（(《〈].{1,12}[）)》〉])?$"
+)
+
 # 位置：门诊三楼 says where something is; 您的位置：…, and 位置：首页 > 新闻, where the reader is.
 NAVIGATION = re.compile(
     r"^(?:(?=[您你现現当當目所]|[^>›»＞]*[>›»＞]|.{2,5}(?:首页|首頁))(?:您|你)?(?:现在|現在|當前|当前|目前)?(?:所在|的)?"

@@ -368,3 +368,15 @@ def test_a_digest_that_is_nothing_but_links_is_read(text: str) -> None:
 def test_links_of_a_page_without_an_article_are_no_digest(text: str) -> None:
     with pytest.raises(ReadingError, match="no text once navigation and mark-up are removed"):
         read(text)
+
+
+@pytest.mark.parametrize(("printed", "title", "begins"), [
+    (["某市人民政府办公室关于做好", "新生儿基因筛查工作的通知"], "某市人民政府办公室关于做好新生儿基因筛查工作的通知", "各县区"),
+    (["某省关于印发", "出生缺陷防治能力提升", "实施方案（试行）"], "某省关于印发出生缺陷防治能力提升实施方案（试行）", "各县区"),
+    (["某市关于做好筛查工作的通知", "某政办〔2024〕3号"], "某市关于做好筛查工作的通知", "某政办"),
+    (["记者昨天获悉，关于费用有了说法。", "市医院发布了通知"], "", "记者昨天"),
+])
+def test_the_title_of_an_official_document_may_be_printed_in_several_lines(printed: list[str], title: str, begins: str) -> None:
+    rest = ["各县区卫生健康局，各直属单位：", "为提高出生缺陷防治能力，经市政府同意，现就有关事项通知如下，请认真贯彻执行。"]
+    document = read("\n".join([*printed, *rest]))
+    assert document.title == title and document.text.startswith(begins)
