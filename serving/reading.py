@@ -25,9 +25,9 @@ from serving.phonetics import remove_readings
 
 __all__ = ["FILES", "FORMATS", "SUFFIXES", "ReadingError", "is_misdecoded", "kind_of", "read", "without_surrogates"]
 
-_MARKDOWN = re.compile(
-    r"^(?:#{1,6} +\S|[ \t]*[-*+] +\S.*\n[ \t]*[-*+] |```|\|.*\|[ \t]*$)|\]\((?:https?:/|data:|/|#|\./|\w+\.\w)|"
-    r"\*\*[^\s*][^*\n]{0,200}\*\*",
+_MARKDOWN = re.compile(  # a quotation of words, too: "> 8.0分" is a figure, ">>>>详细阅读" an ornament
+    r"^(?:> ?[\u4e00-\u9fff“\"]|#{1,6} +\S|[ \t]*[-*+] +\S.*\n[ \t]*[-*+] |```|\|.*\|[ \t]*$)|"
+    r"\]\((?:https?:/|data:|/|#|\./|\w+\.\w)|\*\*[^\s*][^*\n]{0,200}\*\*",
     re.MULTILINE,
 )
 _ENTITY = re.compile(r"&(?:#\d{2,6}|#[xX][0-9a-fA-F]{2,6}|[a-zA-Z]{2,8}\d?);")

@@ -318,3 +318,11 @@ def test_any_bytes_are_a_document_or_a_reading_error(data: bytes) -> None:
 )
 def test_lines_that_were_removed_are_quoted(text: str, removed: tuple[str, ...]) -> None:
     assert read(text).removed == removed
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("主持人介绍了情况。\n> 我们筛查新生儿。\n>“费用由财政承担。”", "主持人介绍了情况。\n我们筛查新生儿。\n“费用由财政承担。”"),
+    ("评分标准如下。\n> 8.0分\n其余不计。", "评分标准如下。\n> 8.0分\n其余不计。"),
+])
+def test_quotations_of_words_are_markdown(text: str, expected: str) -> None:
+    assert read(text).text == expected
