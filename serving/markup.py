@@ -24,6 +24,7 @@ _TAG = re.compile(
     rf"{_ATTRIBUTES}/?>)",
     re.IGNORECASE,
 )
+_BREAK = re.compile(r"<br ?/?>|</p>", re.IGNORECASE)
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|body)\b", re.IGNORECASE)
 _ANCHOR = 10  # from so many characters on, a sentence is not found twice in a page by chance
 _AUTOLINK = re.compile(r"<((?:https?:)?//[^\s<>]{1,2000})>")
@@ -64,8 +65,8 @@ class Extracted:
 
 
 def looks_like_html(text: str) -> bool:
-    """Whether a text is a page or holds more than a stray tag."""
-    return bool(_PAGE.search(text[:2000])) or len(_TAG.findall(text[:20_000])) >= 2
+    """Whether a text is a page or holds more than a stray tag; one that parts lines is none."""
+    return is_page(text) or len(_TAG.findall(text[:20_000])) >= 2 or bool(_BREAK.search(text[:20_000]))
 
 
 def is_page(text: str) -> bool:

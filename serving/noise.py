@@ -123,7 +123,8 @@ def _is_date_line(line: str, in_head: bool, following: str) -> bool:
     if match is None:
         return False
     label, rest = match[1] or "", match[3].strip()
-    if re.match(r"[会活培报]?.{0,2}(?:地\s?点|地\s?址|参加|对象|主题|内容)", unmarked(following)) and label in ("时间", "時間"):
+    of_event = re.match(r"[会活培报]?.{0,2}(?:地\s?点|地\s?址|参加|对象|主题|内容)", unmarked(following))
+    if of_event and label in ("时间", "時間", "日期"):
         return False
     if not rest or not re.search(r"\w", rest):
         return in_head or bool(label)

@@ -31,6 +31,7 @@ _MARKDOWN = re.compile(  # a quotation of words, too: "> 8.0分" is a figure, ">
     re.MULTILINE,
 )
 _ENTITY = re.compile(r"&(?:#\d{2,6}|#[xX][0-9a-fA-F]{2,6}|[a-zA-Z]{2,8}\d?);")
+_TITLE_TAG = re.compile(r"</?(?:em|b|i|u|strong|font|span|sup|sub|br)(?:\s[^<>]{0,400})?/?>", re.IGNORECASE)
 _ESCAPED_TAG = re.compile(r"&lt;/?(?:p|br|div|span|strong)\b[^&]{0,200}&gt;", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 # Of a page, whose styles part what stands together here: 来源：某日报时间：2024-05-11
@@ -97,6 +98,11 @@ def read(data: bytes | str, *, format: str = "auto", title: str = "", id: str = 
     return _document(extracted, meta, title, id)
 
 
+def _unmarked_up(title: str) -> str:
+    """A title from a table or a request, which may have been cut out of HTML."""
+    return _TITLE_TAG.sub("", _ENTITY.sub(lambda match: html.unescape(match[0]), title))
+
+
 def _document(extracted: Extracted, meta: dict[str, str], title: str, id: str) -> Document:
     """Take out readings and noise, and put together what was stated where."""
     removed = extracted.removed
@@ -104,7 +110,7 @@ def _document(extracted: Extracted, meta: dict[str, str], title: str, id: str) -
     removed["control_characters"] += len(extracted.text) - len(visible)
     body, readings = remove_readings(visible)
     removed["readings"] += readings
-    stated = without_invisible(title or meta.get("title", "") or extracted.title)
+    stated = without_invisible(_unmarked_up(title or meta.get("title", "")) or extracted.title)
     lines = _split_lines(body)
     known = _one_line(remove_readings(stated)[0])
     cleaned = noise.clean(lines, known)

@@ -326,3 +326,23 @@ def test_lines_that_were_removed_are_quoted(text: str, removed: tuple[str, ...])
 ])
 def test_quotations_of_words_are_markdown(text: str, expected: str) -> None:
     assert read(text).text == expected
+
+
+@pytest.mark.parametrize(("stated", "title"), [
+    ("&ldquo;健康中国&rdquo;行动启动", "“健康中国”行动启动"), ("<em>健康</em>中国<br/>行动", "健康中国行动"),
+    ("血压 <140/90 毫米汞柱", "血压 <140/90 毫米汞柱"), ("A&B 公司与 R&D;", "A&B 公司与 R&D;"),
+])
+def test_a_stated_title_may_have_been_cut_out_of_html(stated: str, title: str) -> None:
+    text = "市医院今天宣布启动新生儿基因筛查项目，费用由财政承担。"
+    assert read(text, title=stated).title == title
+    assert read(f"{title}\n{text}", title=stated).text == text  # the headline is not said twice
+
+
+def test_a_lone_line_break_is_markup() -> None:
+    assert read("第一句话说完了。<br>第二句话也说完了。").text == "第一句话说完了。\n第二句话也说完了。"
+    assert read("统计量 p<0.05，有差异。").text == "统计量 p<0.05，有差异。"
+
+
+def test_the_day_of_an_event_is_not_that_of_publication() -> None:
+    document = read("学术会议将在本市举行，欢迎各单位参加。\n日期：2019年5月1日\n地点：市会议中心\n联系人见通知，请按时报到。")
+    assert document.date == "" and "2019年5月1日" in document.text
