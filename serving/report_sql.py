@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.progress import ERRORS, STATE
-from serving.results import DOCUMENTS, TOPICS
+from serving.results import DOCUMENTS, FORMULA, TOPICS
 from serving.storage import open_folder
 
 _OBJECT_BYTES = 1 << 25  # of the longest row: twice a file of the largest size, for its text and its analysis
@@ -27,7 +27,8 @@ _COLUMNS = {
     ("csv", "topic"): dict.fromkeys(TOPICS.names, "VARCHAR"),
 }
 # Without the ' that a CSV has before what a spreadsheet would run as a formula.
-_AS_FOUND = r"regexp_replace(COLUMNS(*), '^''(''*[-=+@\t\r\n])', '\1')"
+_QUOTED = FORMULA.replace("'", "''")
+_AS_FOUND = rf"regexp_replace(COLUMNS(*), '^''({_QUOTED})', '\1')"
 _ERROR = dict.fromkeys(("input", "member", "id", "reason"), "VARCHAR")
 _PATH = "hive_partitioning = false"  # else a folder called date=2025 would set the column date of all rows within
 _TOPIC = "STRUCT(id VARCHAR, name VARCHAR, score DOUBLE, evidence VARCHAR[])[]"

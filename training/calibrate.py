@@ -125,7 +125,7 @@ def _counts(scores: np.ndarray, truth: np.ndarray, threshold: float, weights: np
 
 
 def choose_summary(examples: Sequence[Example], predictions: Sequence[Prediction]) -> Rule:
-    """The rule that makes the best summaries: first the redundancy weight or the sharpness, then the floor."""
+    """The rule that makes the best summaries: redundancy and floor in turn; without marks, a sharpness if better."""
 
     @cache  # the choices below ask for some rules twice
     def value(rule: Rule) -> float | None:
